@@ -1,0 +1,11 @@
+//! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
+
+pub mod envelope;
+pub mod error;
+pub mod frame;
+pub mod hello;
+pub mod id;
+pub mod limits;
+pub mod security;
+pub mod store;
+pub mod time;

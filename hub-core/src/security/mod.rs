@@ -1,0 +1,1 @@
+//! Who may do what. Pure: time is an argument here too.
