@@ -9,3 +9,4 @@ pub mod limits;
 pub mod security;
 pub mod store;
 pub mod time;
+pub mod twin;
