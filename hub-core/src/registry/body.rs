@@ -188,3 +188,7 @@ impl Identity {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;
