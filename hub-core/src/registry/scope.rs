@@ -100,9 +100,10 @@ fn check_parent(
     if wanted.as_ref() == Some(&spec.address) {
         return Err(HubError::argument("a device cannot be its own parent"));
     }
-    let found = edges.iter().any(|edge| {
-        edge.iot_edge && wanted.as_ref() == Some(&edge.address) && edge.device_scope() == Some(text)
-    });
+    // Only an edge device has a scope that names itself, and only one of this generation this one.
+    let found = edges
+        .iter()
+        .any(|edge| wanted.as_ref() == Some(&edge.address) && edge.device_scope() == Some(text));
     if !found {
         return Err(HubError::argument("the scope is that of no edge device"));
     }

@@ -36,6 +36,8 @@ fn b15_with_a_policy_its_keys_are_good_and_not_the_identitys() {
         let answer = show(&token("hub.example/devices/d1", seed, Some(name)));
         assert_eq!(answer, unauthorized("unknown policy or wrong signature"), "{name}");
     }
+    let text = sign("hub.example", &key(11), KeyForm::Text, in_seconds(1), Some("device"));
+    assert_eq!(show(&text), unauthorized("unknown policy or wrong signature"));
 }
 
 #[test]
