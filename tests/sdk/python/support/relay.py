@@ -63,20 +63,22 @@ class Relay:
 
     def _serve(self, client):
         try:
-            port = read_connect(client)
-            if port not in self.routes or not self._admitting:
+            address = self.routes[read_connect(client)]
+            # Said before it is known to be true: the SDK takes a proxy's refusal for final, and it
+            # is a broken network that is to be shown to it.
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            if not self._admitting:
                 client.close()
                 return
-            hub = socket.create_connection(self.routes[port], timeout=5)
+            hub = socket.create_connection(address, timeout=5)
             hub.settimeout(None)
-        except OSError:
+        except (OSError, KeyError):
             client.close()
             return
         link = Link(client, hub)
         with self._lock:
             self._links.add(link)
             self.accepted += 1
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         pump = threading.Thread(target=link.pump, args=(hub, client, self._downward), daemon=True)
         pump.start()
         link.pump(client, hub, self._upward)
