@@ -29,6 +29,9 @@ pub struct Introduction {
     pub keep_alive: Option<Duration>,
     /// What to publish when the client goes without a goodbye.
     pub will: Option<Box<LastWill>>,
+    /// Whether it had a will for a topic that is not its telemetry topic. Such a will is ignored,
+    /// as the service's own gateway does.
+    pub will_ignored: bool,
 }
 
 /// What to publish when the client goes without a goodbye: a telemetry message.
@@ -70,9 +73,6 @@ pub enum ConnectError {
     /// The client id is not the identity of the user name.
     #[error("client id is not the identity of the user name")]
     ClientId,
-    /// The will is for a topic that is not the identity's telemetry topic.
-    #[error("will topic is not served")]
-    WillTopic,
 }
 
 impl ConnectError {
@@ -87,9 +87,7 @@ impl ConnectError {
         match self {
             Self::Decode(DecodeError::Level(_)) => Some(ConnectCode::BadProtocolLevel),
             Self::Decode(_) | Self::NotConnect => None,
-            Self::Username(_) | Self::Password | Self::ClientId | Self::WillTopic => {
-                Some(ConnectCode::NotAuthorized)
-            }
+            Self::Username(_) | Self::Password | Self::ClientId => Some(ConnectCode::NotAuthorized),
         }
     }
 }
@@ -123,7 +121,8 @@ impl Introduction {
         if connect.client_id != username.address.as_str() {
             return Err(ConnectError::ClientId);
         }
-        let will = last_will(connect, &Topics::new(&username.address))?;
+        let will = last_will(connect, &Topics::new(&username.address));
+        let will_ignored = connect.will.is_some() && will.is_none();
         let hello = Hello {
             credentials: credentials(connect, peer.certificate)?,
             address: username.address,
@@ -140,7 +139,7 @@ impl Introduction {
         };
         let keep_alive = connect.keep_alive;
         let keep_alive = (keep_alive > 0).then(|| Duration::from_secs(keep_alive.into()));
-        Ok(Self { hello, keep_alive, will })
+        Ok(Self { hello, keep_alive, will, will_ignored })
     }
 }
 
@@ -160,17 +159,10 @@ fn credentials(
     })
 }
 
-fn last_will(
-    connect: &Connect<'_>,
-    topics: &Topics,
-) -> Result<Option<Box<LastWill>>, ConnectError> {
-    let Some(will) = connect.will else {
-        return Ok(None);
-    };
-    // The service's gateway ignores a will for another topic. To refuse it tells the developer
-    // before the day on which the will is needed.
-    let bag = topics.will_bag(will.topic).ok_or(ConnectError::WillTopic)?.to_owned();
-    Ok(Some(Box::new(LastWill { bag, payload: will.payload.to_vec(), retain: will.retain })))
+fn last_will(connect: &Connect<'_>, topics: &Topics) -> Option<Box<LastWill>> {
+    let will = connect.will?;
+    let bag = topics.will_bag(will.topic)?.to_owned();
+    Some(Box::new(LastWill { bag, payload: will.payload.to_vec(), retain: will.retain }))
 }
 
 #[cfg(test)]
@@ -226,7 +218,10 @@ mod tests {
         let will = Will { topic, payload: b"gone", qos: Qos::One, retain: true };
         let found = read(Connect { will: Some(will), ..connect() }).unwrap();
         let want = LastWill { bag: "a=b".into(), payload: b"gone".to_vec(), retain: true };
-        assert_eq!(found.will, Some(Box::new(want)));
+        assert_eq!((found.will, found.will_ignored), (Some(Box::new(want)), false));
+        let elsewhere = Will { topic: "a/b", ..will };
+        let found = read(Connect { will: Some(elsewhere), ..connect() }).unwrap();
+        assert_eq!((found.will, found.will_ignored), (None, true));
     }
 
     #[test]
@@ -253,7 +248,6 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        let elsewhere = Will { topic: "a/b", payload: b"", qos: Qos::Zero, retain: false };
         let cases = [
             (Connect { client_id: "D1", ..connect() }, ConnectError::ClientId),
             (Connect { client_id: "", ..connect() }, ConnectError::ClientId),
@@ -264,7 +258,6 @@ mod tests {
                 ConnectError::Username(Some(UsernameError::Shape)),
             ),
             (Connect { password: Some(b"\xff"), ..connect() }, ConnectError::Password),
-            (Connect { will: Some(elsewhere), ..connect() }, ConnectError::WillTopic),
         ];
         for (connect, want) in cases {
             assert_eq!(want.code(), Some(ConnectCode::NotAuthorized));

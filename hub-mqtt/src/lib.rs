@@ -4,5 +4,6 @@ pub mod bag;
 pub mod codec;
 pub mod connect;
 pub mod problem;
+pub mod session;
 pub mod topics;
 pub mod username;
