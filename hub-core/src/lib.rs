@@ -6,6 +6,8 @@ pub mod frame;
 pub mod hello;
 pub mod id;
 pub mod limits;
+pub mod registry;
 pub mod security;
 pub mod store;
 pub mod time;
+pub mod twin;

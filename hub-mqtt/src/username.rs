@@ -15,7 +15,7 @@ use crate::bag::percent_decode;
 /// What a user name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username {
-    /// The hub's host name, without a port.
+    /// The hub's host name. The Node SDK sends the port of its connection string with it.
     pub host: String,
     /// Who connects.
     pub address: Address,
@@ -78,7 +78,7 @@ impl Username {
             }
         };
         Ok(Self {
-            host: without_port(host).to_owned(),
+            host: host.to_owned(),
             address,
             api_version: parameter("api-version")?,
             client: parameter("DeviceClientType")?,
@@ -92,14 +92,6 @@ fn is_query(text: &str) -> bool {
         || text.starts_with("api-version=")
         || text.starts_with("DeviceClientType=")
         || text.starts_with("model-id=")
-}
-
-/// The Node SDK repeats the port of its connection string here.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    }
 }
 
 #[cfg(test)]
@@ -135,7 +127,7 @@ mod tests {
         );
         check(
             "h:18883/n1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1&DeviceClientType=azure-iot-device%2F1.18.4%20(node%3B%20x64)",
-            ("h", "n1"),
+            ("h:18883", "n1"),
             [
                 Some("2021-04-12"),
                 Some("azure-iot-device/1.18.4 (node; x64)"),
@@ -162,7 +154,7 @@ mod tests {
         check("h/d/m", ("h", "d/m"), [None; 3]);
         check("h/d/?api-version=1&api-version=2", ("h", "d"), [Some("1"), None, None]);
         check("h/d/?model-id=&x", ("h", "d"), [None; 3]);
-        check("H.example:443/a?b@c/?x=y", ("H.example", "a?b@c"), [None; 3]);
+        check("H.example:443/a?b@c/?x=y", ("H.example:443", "a?b@c"), [None; 3]);
     }
 
     #[test]

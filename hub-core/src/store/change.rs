@@ -1,5 +1,7 @@
 //! What the core asks a store to do: guarded changes, gathered in repeatable batches.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::record::{DocumentRef, Entries, ItemRef, Key, Marks, QueueId, Version};
@@ -145,6 +147,39 @@ impl Change {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// Whether it writes one record more than once. No store commits such a change (S20).
+    ///
+    /// A record is written by `Put` and `Remove` (a document), by `Retime` and `Settle` (an item),
+    /// and by `Clear` (all a queue holds, so no other step of the change may write to that queue).
+    /// Guards without a write may name a record any number of times.
+    #[must_use]
+    pub fn writes_a_record_twice(&self) -> bool {
+        if self.ops.len() < 2 {
+            return false;
+        }
+        let (mut documents, mut items) = (BTreeSet::new(), BTreeSet::new());
+        let (mut queues, mut cleared) = (BTreeSet::new(), BTreeSet::new());
+        for op in &self.ops {
+            let first = match op {
+                Op::Put(key, ..) | Op::Remove(key, _) => documents.insert(key),
+                Op::Retime(item, ..) | Op::Settle(item) => {
+                    queues.insert(&item.queue);
+                    items.insert((&item.queue, item.sequence))
+                }
+                Op::Clear(queue) => cleared.insert(queue),
+                Op::Push(push) => {
+                    queues.insert(&push.queue);
+                    true
+                }
+                Op::Require(..) | Op::Append(..) => true,
+            };
+            if !first {
+                return true;
+            }
+        }
+        !cleared.is_disjoint(&queues)
     }
 
     /// About how many bytes it carries to the store.

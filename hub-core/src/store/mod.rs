@@ -21,10 +21,13 @@
 //! - **S8** The same batch id again gives the same outcomes and no second effect, for at least ten
 //!   minutes or 10,000 later batches, whichever ends first.
 //! - **S9** An item is handed to at most one claim until that claim's `hide_until`. A claim takes
-//!   only items with `visible` ≤ now; a sweep only those whose `deadline` ≤ now as well. Claims that
-//!   run at once never share an item; a slow one hides nothing from the others but what it took.
+//!   only items with `visible` ≤ now; a sweep only those whose `deadline` ≤ now as well, and never
+//!   one whose `deadline` is [`Timestamp::MAX`]. Claims of one call and claims that run at once never
+//!   share an item; a slow one hides nothing from the others but what it took.
 //!   A claimed item has `visible` = `hide_until`, a new version, and `claims` one higher.
-//! - **S10** Items of a claim come in sequence order within their queue.
+//! - **S10** Items of a claim come in sequence order within their queue, and a claim on one queue
+//!   takes the first that are visible. Sequence numbers of a queue rise with every push, also after
+//!   the queue was emptied.
 //! - **S11** A push beyond capacity (visible and hidden items together) is refused whole, with the
 //!   queue named.
 //! - **S12** Sequence numbers of a partition start at 1 and are contiguous. `tail` never skips: once
@@ -40,6 +43,13 @@
 //! - **S18** `seek` gives the oldest kept entry, the next to come, or the oldest kept one at or after
 //!   a time; after `trim` the numbers go on, they do not start again.
 //! - **S19** `scan` gives documents of one kind in byte order of their ids, strictly after `after`.
+//! - **S20** The guards of a change are judged against the state before it. A change that writes one
+//!   record twice ([`Change::writes_a_record_twice`]) is a `Conflict`. Room for a push is judged
+//!   after the guards and after the steps before it: a settled item has made room, a pushed one has
+//!   taken it. A failed guard goes before a full queue, and of several full queues the first push
+//!   names its own.
+//! - **S21** A committed batch ends a wait of each node it nudges: one under way, or else the next.
+//!   Being missed now and then is allowed (callers also poll), never being heard is not.
 
 mod change;
 mod claim;

@@ -164,8 +164,7 @@ impl Session {
             // Percent-encoding can make a bag longer than any topic. It would never be delivered,
             // and everything behind it would wait for it.
             turn.undeliverable += 1;
-            let reject = Inbound::Settle(None, delivery.token, Disposition::Reject);
-            turn.up.push(reject);
+            self.tell(Inbound::Settle(None, delivery.token, Disposition::Reject), turn);
             return Ok(());
         }
         let id = match guarantee {

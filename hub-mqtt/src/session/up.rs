@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// Hands over anything else, behind the telemetry that came before it.
-    fn tell(&mut self, inbound: Inbound, turn: &mut Turn) {
+    pub(super) fn tell(&mut self, inbound: Inbound, turn: &mut Turn) {
         self.end_batch(turn);
         turn.up.push(inbound);
     }
