@@ -1,24 +1,15 @@
 //! CONNECT and CONNACK: from a packet to a [`Hello`], and from a refusal to a return code.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hub_core::hello::{CertificateInfo, Credentials, Hello, Refusal, SessionMode};
 
 use crate::codec::{Connect, ConnectCode, DecodeError, Packet};
+use crate::standin::Peer;
 use crate::topics::Topics;
 use crate::username::{Username, UsernameError};
-
-/// Where a peer connects from, and what its TLS handshake proved.
-#[derive(Debug, Clone, Default)]
-pub struct Peer {
-    /// Its address, where the transport knows it.
-    pub addr: Option<SocketAddr>,
-    /// Its client certificate, if it showed one.
-    pub certificate: Option<CertificateInfo>,
-}
 
 /// A CONNECT that makes sense. Whether it is granted is the hub's to say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use hub_core::store::{Entries, Entry, Version};
 
 use super::*;
 use crate::codec::{self, Decoded, Publish, Qos};
-use crate::connect::Peer;
+use crate::standin::Peer;
 
 /// A session and its surroundings.
 struct Rig {
