@@ -69,9 +69,6 @@ pub enum SessionMode {
     Persistent,
     /// A stored session is dropped at connect, and nothing is kept (MQTT: CleanSession 1).
     Clean,
-    /// The connection has no session of its own: it neither takes over nor marks the device
-    /// connected. For request-response protocols.
-    Detached,
 }
 
 /// A peer's introduction.
@@ -143,7 +140,7 @@ pub enum Refusal {
 pub struct Welcome {
     /// The link's name.
     pub link: LinkId,
-    /// The epoch of this connection; zero on detached links.
+    /// The epoch of this connection.
     pub epoch: Epoch,
     /// Whether a stored session was found.
     pub session_present: bool,

@@ -86,6 +86,25 @@ impl Shelf {
         (stored.queue == *queue).then(|| stored.to_item(sequence.0))
     }
 
+    /// Items of a queue in order, locked ones too.
+    pub(crate) fn list(&self, queue: &QueueId, after: SequenceNumber, limit: u32) -> Vec<Item> {
+        let Some(found) = self.queues.get(&queue.id) else { return Vec::new() };
+        let mut numbers: Vec<u64> = found
+            .ready
+            .iter()
+            .copied()
+            .chain(found.waiting.iter().map(|(_, sequence)| *sequence))
+            .filter(|sequence| *sequence > after.0)
+            .collect();
+        numbers.sort_unstable();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        numbers
+            .into_iter()
+            .take(limit)
+            .filter_map(|sequence| self.items.get(&sequence).map(|item| item.to_item(sequence)))
+            .collect()
+    }
+
     /// Whether the item is still in the state that was read.
     pub(crate) fn holds(&self, item: &ItemRef) -> bool {
         self.items

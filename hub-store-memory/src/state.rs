@@ -153,6 +153,11 @@ impl State {
                 Some(Record::Item(self.shelves.get(&queue.kind)?.item(queue, *sequence)?))
             }
             Ask::Depth(queue) => Some(Record::Depth(self.depth(queue))),
+            Ask::Items(queue, after, limit) => {
+                let items = self.shelves.get(&queue.kind);
+                let items = items.map(|shelf| shelf.list(queue, *after, *limit));
+                Some(Record::Items(items.unwrap_or_default()))
+            }
         }
     }
 

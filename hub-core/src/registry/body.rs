@@ -91,12 +91,10 @@ impl<'a> Text<'a> {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -190,3 +188,7 @@ impl Identity {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

@@ -7,6 +7,8 @@
 //! - [`IfMatch`], [`DeviceScope`]: the two small grammars they rest on.
 
 mod body;
+#[cfg(test)]
+mod fixtures;
 mod identity;
 mod rules;
 mod scope;

@@ -99,10 +99,13 @@ impl FromIterator<Right> for Rights {
     }
 }
 
-/// A text that does not list rights.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a right")]
-pub struct RightsError(String);
+/// A text that does not list rights. Does not repeat it: what stands where a right should may be
+/// a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "rights are RegistryRead, RegistryWrite, ServiceConnect and DeviceConnect, joined by plus signs"
+)]
+pub struct RightsError;
 
 /// Parses `RegistryRead+ServiceConnect`: names in any case, joined by `+` or `,`, blanks around
 /// them ignored. `RegistryReadWrite` is another name of `RegistryWrite`.
@@ -120,7 +123,7 @@ impl std::str::FromStr for Rights {
                 };
                 let found =
                     Right::ALL.into_iter().find(|right| right.as_str().eq_ignore_ascii_case(plain));
-                found.ok_or_else(|| RightsError(name.chars().take(32).collect()))
+                found.ok_or(RightsError)
             })
             .collect()
     }

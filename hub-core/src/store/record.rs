@@ -267,6 +267,8 @@ pub enum Ask {
     Item(QueueId, SequenceNumber),
     /// How many items a queue holds, locked ones included. An unknown queue holds none.
     Depth(QueueId),
+    /// Items of a queue, locked or not, in sequence order strictly after a number; so many at most.
+    Items(QueueId, SequenceNumber, u32),
 }
 
 /// What `read` answers.
@@ -278,6 +280,8 @@ pub enum Record {
     Item(Item),
     /// The depth asked for.
     Depth(u32),
+    /// The items asked for. Never `None`: an unknown queue has no items.
+    Items(Vec<Item>),
 }
 
 /// A place in a partition, as a reader names it.

@@ -46,6 +46,9 @@ mod read;
 mod section;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use change::{ChangeKind, DesiredNotice, TwinChange};
 pub use document::{SectionName, Twin};
 pub use error::{DecodeError, TwinError};
