@@ -11,6 +11,8 @@
 //! Reading never fails. An escape that is not one (`%zz`, or bytes that are no UTF-8) stays as it
 //! was sent: refusing it would end the connection of a device that then sends the same again.
 
+use std::time::Duration;
+
 use hub_core::envelope::{Ack, Property, SystemProperty};
 use hub_core::frame::Delivery;
 
@@ -195,8 +197,9 @@ pub(crate) fn percent_encode(text: &str, keep: &[u8], out: &mut String) {
 ///
 /// `%24.to` is always there and every property has its `=`, because SDKs fail without. `to` is the
 /// path of the receiver; what the sender may have put there, and other values that the hub decides,
-/// are not repeated. The expiry is there if the sender had asked for one.
-pub fn write_delivery(delivery: &Delivery, to: &str, out: &mut String) {
+/// are not repeated. The expiry is there if the sender had asked for one, which shows in its not
+/// being the one that `ttl_default` gives.
+pub fn write_delivery(delivery: &Delivery, to: &str, ttl_default: Duration, out: &mut String) {
     let message = &delivery.message;
     let start = out.len();
     let mut put = |key: &str, value: &str| {
@@ -212,16 +215,18 @@ pub fn write_delivery(delivery: &Delivery, to: &str, out: &mut String) {
     }
     put("$.to", to);
     for (key, name) in KEYS {
-        if matches!(name, SystemProperty::MessageId | SystemProperty::To) {
+        if matches!(
+            name,
+            SystemProperty::MessageId | SystemProperty::To | SystemProperty::ExpiryTime
+        ) {
             continue;
         }
-        match message.properties.system(name) {
-            Some(_) if name == SystemProperty::ExpiryTime => {
-                put("$.exp", &delivery.expiry.to_string());
-            }
-            Some(value) => put(&format!("$.{key}"), value),
-            None => {}
+        if let Some(value) = message.properties.system(name) {
+            put(&format!("$.{key}"), value);
         }
+    }
+    if delivery.expiry != message.enqueued.after(ttl_default) {
+        put("$.exp", &delivery.expiry.to_string());
     }
     if message.ack != Ack::None {
         put(ACK, message.ack.name());
@@ -309,7 +314,7 @@ mod tests {
 
     fn delivery(properties: Properties, ack: Ack) -> Delivery {
         let body = bytes::Bytes::from_static(b"hello");
-        let enqueued = Timestamp::from_millis(1);
+        let enqueued = Timestamp::from_millis(1_893_456_000_000 - 3_600_000);
         Delivery {
             token: LockToken {
                 sequence: SequenceNumber(1),
@@ -324,17 +329,19 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_written(properties: &[Property<'_>], ack: Ack, want: &str) {
+    fn check_written(properties: &[Property<'_>], ack: Ack, ttl: Duration, want: &str) {
         let mut out = String::from("prefix/");
         let message = delivery(properties.iter().copied().collect(), ack);
-        write_delivery(&message, "/devices/d1/messages/devicebound", &mut out);
+        let to = "/devices/d1/messages/devicebound";
+        write_delivery(&message, to, ttl, &mut out);
         assert_eq!(out, format!("prefix/{want}"));
     }
 
     #[test]
     fn deliveries_look_like_captured_ones() {
         const TO: &str = "%24.to=%2Fdevices%2Fd1%2Fmessages%2Fdevicebound";
-        check_written(&[], Ack::None, TO);
+        let hour = Duration::from_secs(3600);
+        check_written(&[], Ack::None, hour, TO);
         check_written(
             &[
                 Application("p3", Some("a string")),
@@ -346,6 +353,7 @@ mod tests {
                 Application("é&=/+%$#?", Some("")),
             ],
             Ack::Full,
+            2 * hour,
             &format!(
                 "%24.mid=m1&{TO}&%24.ct=text%2Fplain%3B%20charset%3DUTF-8\
                  &%24.exp=2030-01-01T00%3A00%3A00.0000000Z&iothub-ack=full&p3=a%20string&empty=\
@@ -389,7 +397,8 @@ mod tests {
             properties.extend(pairs.iter().map(|(k, v)| Application(k, Some(v))));
             let properties: Properties = properties.into_iter().collect();
             let mut out = String::new();
-            write_delivery(&delivery(properties.clone(), Ack::None), "/to", &mut out);
+            let message = delivery(properties.clone(), Ack::None);
+            write_delivery(&message, "/to", Duration::from_secs(3600), &mut out);
             let mut bag = Bag::new();
             let read: Properties = bag
                 .parse(&out)

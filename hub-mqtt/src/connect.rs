@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hub_core::hello::{CertificateInfo, Credentials, Hello, Refusal, SessionMode};
+use hub_core::transport::Peer;
 
 use crate::codec::{Connect, ConnectCode, DecodeError, Packet};
-use crate::standin::Peer;
 use crate::topics::Topics;
 use crate::username::{Username, UsernameError};
 

@@ -8,7 +8,6 @@ mod metrics;
 pub mod problem;
 mod server;
 pub mod session;
-pub mod standin;
 pub mod tls;
 pub mod topics;
 pub mod username;

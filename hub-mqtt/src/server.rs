@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hub_core::transport::{ByteStream, Peer, StreamHandler, Transport, TransportError};
+use hub_core::{Hub, Shutdown};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -16,7 +18,6 @@ use tracing::{debug, warn};
 
 use crate::conn;
 use crate::metrics::{Counters, Metrics};
-use crate::standin::{ByteStream, Hub, Peer, Shutdown, StreamHandler, Transport, TransportError};
 use crate::tls::TlsSettings;
 
 /// Connections that the operating system holds until they are taken.

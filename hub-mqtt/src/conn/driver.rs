@@ -10,8 +10,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hub_core::limits::Limits;
-use hub_core::time::Timestamp;
+use hub_core::frame::Outbound;
+use hub_core::{Downlink, Hub, Limits, Timestamp, Uplink};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
@@ -21,7 +21,6 @@ use super::reader::Reader;
 use super::writer::Writer;
 use crate::metrics::Counters;
 use crate::session::{self, End, Input, Session, Turn};
-use crate::standin::{Downlink, Hub, Uplink};
 
 /// Most bytes of one read. Also how much a device can make one batch of.
 const READ_MAX: usize = 64 * 1024;
@@ -153,22 +152,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 
     fn turn(&mut self, cx: &mut Context<'_>, now: Timestamp, scratch: &mut Scratch) -> Next {
         let Scratch { read, turn } = scratch;
+        // Asked first, because it tells the hub that this task is awake and need not be woken by
+        // the answers to what it is about to send.
+        self.listen(now, turn);
         for _ in 0..READS_MAX {
-            let heard = self.hear(cx, now, read, turn);
-            self.send(turn);
-            let more = self.listen(cx, now, turn);
-            if let Some(end) = turn.end() {
+            let heard = turn.end().is_none() && self.hear(cx, now, read, turn);
+            if let Some(end) = self.say(cx, now, turn) {
                 return Next::End(end);
             }
-            if let Err(end) = self.write(cx, now, turn) {
-                self.step(now, Input::Over(end), turn);
-                return Next::End(turn.end().unwrap_or(end));
-            }
-            if !heard && !more {
-                return Next::Wait;
+            if !heard {
+                match self.down.poll_next(cx) {
+                    Poll::Pending => return Next::Wait,
+                    Poll::Ready(outbound) => self.heed(outbound, now, turn),
+                }
             }
         }
-        Next::Yield
+        self.say(cx, now, turn).map_or(Next::Yield, Next::End)
+    }
+
+    /// Hands over what there is for the hub, and writes what there is for the peer. Says how the
+    /// session ended, if it did.
+    fn say(&mut self, cx: &mut Context<'_>, now: Timestamp, turn: &mut Turn) -> Option<End> {
+        self.send(turn);
+        self.listen(now, turn);
+        if turn.end().is_none()
+            && let Err(end) = self.write(cx, now, turn)
+        {
+            self.step(now, Input::Over(end), turn);
+        }
+        turn.end()
     }
 
     /// Reads once, and hands the packets to the session. Says whether there may be more to read.
@@ -223,20 +235,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
-    /// Takes what the hub says. Says whether there was anything.
-    fn listen(&mut self, cx: &mut Context<'_>, now: Timestamp, turn: &mut Turn) -> bool {
-        let mut any = false;
-        while let Poll::Ready(outbound) = self.down.poll_next(cx) {
-            any = true;
-            match outbound {
-                Some(outbound) => self.step(now, Input::Hub(outbound), turn),
-                None => self.step(now, Input::Over(End::Lost), turn),
-            }
-            if turn.end().is_some() || turn.wire.len() > self.hub.limits().peer_write_bytes_max {
-                break;
+    /// Takes what the hub has to say now, but not more than may be written.
+    fn listen(&mut self, now: Timestamp, turn: &mut Turn) {
+        let max = self.hub.limits().peer_write_bytes_max;
+        while turn.end().is_none() && turn.wire.len() <= max {
+            match self.down.try_next() {
+                Some(outbound) => self.heed(Some(outbound), now, turn),
+                None => return,
             }
         }
-        any
+    }
+
+    fn heed(&mut self, outbound: Option<Outbound>, now: Timestamp, turn: &mut Turn) {
+        let input = outbound.map_or(Input::Over(End::Lost), Input::Hub);
+        self.step(now, input, turn);
     }
 
     /// Writes everything at once; what the peer does not take waits, within its bound.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
+use hub_core::transport::Peer;
+use hub_core::{Hub, Link, Shutdown};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tracing::debug;
@@ -12,7 +14,6 @@ use crate::codec::{ConnectCode, Decoded, connack, decode};
 use crate::connect::{ConnectError, Introduction, refusal_code};
 use crate::metrics::Counters;
 use crate::session::{Session, Turn};
-use crate::standin::{Hub, Link, Peer, Shutdown};
 
 /// Largest CONNECT. A will's payload has at most 65535 bytes, everything else in it is short. The
 /// sender is not known yet, so it may not make the hub keep much.
@@ -45,7 +46,7 @@ pub(super) async fn establish<IO>(
     mut io: IO,
     peer: Peer,
     hub: Hub,
-    mut shutdown: Shutdown,
+    shutdown: Shutdown,
     counters: Arc<Counters>,
     deadline: Instant,
 ) -> Option<Established<IO>>
@@ -53,10 +54,11 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut buffer = BytesMut::new();
+    let mut stop = shutdown.clone();
     let introduced = tokio::select! {
         biased;
-        () = shutdown.requested() => Err(Failed::Refused(Some(ConnectCode::ServerUnavailable))),
-        introduced = introduce(&mut io, &mut buffer, peer, &hub, &counters) => introduced,
+        () = stop.requested() => Err(Failed::Refused(Some(ConnectCode::ServerUnavailable))),
+        introduced = introduce(&mut io, &mut buffer, peer, &hub, &shutdown, &counters) => introduced,
         () = tokio::time::sleep_until(deadline) => Err(Failed::Timeout),
     };
     match introduced {
@@ -87,6 +89,7 @@ async fn introduce<IO>(
     buffer: &mut BytesMut,
     peer: Peer,
     hub: &Hub,
+    shutdown: &Shutdown,
     counters: &Counters,
 ) -> Result<(Introduction, Link), Failed>
 where
@@ -110,6 +113,10 @@ where
         debug!(peer = ?addr, %address, ?code, %refusal, "mqtt connect refused");
         Failed::Refused(Some(code))
     })?;
+    if shutdown.is_requested() {
+        // The hub may have closed its links before this one was among them.
+        return Err(Failed::Refused(Some(ConnectCode::ServerUnavailable)));
+    }
     debug!(peer = ?addr, %address, "mqtt connected");
     Ok((introduction, link))
 }
@@ -133,18 +140,15 @@ where
                 Ok(_) => {}
             }
         }
-        let length = match decode(buffer, CONNECT_MAX).map_err(ConnectError::from)? {
-            Decoded::Incomplete(more) => {
-                needs = more;
-                continue;
-            }
-            Decoded::Packet(packet, length) => {
-                let introduction = Introduction::read(&packet, peer)?;
-                (introduction, length)
-            }
-        };
-        let (introduction, length) = length;
-        let _ = buffer.split_to(length);
+        let (introduction, length) =
+            match decode(buffer, CONNECT_MAX).map_err(ConnectError::from)? {
+                Decoded::Incomplete(more) => {
+                    needs = more;
+                    continue;
+                }
+                Decoded::Packet(packet, length) => (Introduction::read(&packet, peer)?, length),
+            };
+        buffer.advance(length);
         return Ok(introduction);
     }
 }

@@ -8,12 +8,13 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub_core::transport::Peer;
+use hub_core::{Hub, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use self::driver::Driver;
 use self::handshake::establish;
 use crate::metrics::Counters;
-use crate::standin::{Hub, Peer, Shutdown};
 
 /// How long a connection that is over may take to be told so.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -19,9 +19,10 @@ impl Session {
     ) -> Result<(), End> {
         match outbound {
             Outbound::Receipt(tag) => {
-                if !self.acks.done(tag, &mut turn.wire) {
-                    self.granted(tag, turn);
-                }
+                // A patch of a device that does not listen for answers has both: a PUBACK that
+                // waits for it, and a question that is answered with no more than this.
+                self.acks.done(tag, &mut turn.wire);
+                self.granted(tag, turn);
                 Ok(())
             }
             Outbound::Refused(tag, error) => self.refused(context, tag, &error, turn),
@@ -159,7 +160,8 @@ impl Session {
         self.topics.write_to(&mut turn.body);
         turn.topic.clear();
         self.topics.write_devicebound(&mut turn.topic);
-        bag::write_delivery(delivery, &turn.body, &mut turn.topic);
+        let usual = context.limits.c2d_ttl_default;
+        bag::write_delivery(delivery, &turn.body, usual, &mut turn.topic);
         if turn.topic.len() > usize::from(u16::MAX) {
             // Percent-encoding can make a bag longer than any topic. It would never be delivered,
             // and everything behind it would wait for it.

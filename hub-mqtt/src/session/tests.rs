@@ -14,10 +14,10 @@ use hub_core::frame::{Delivery, Inbound, LockToken};
 use hub_core::hello::{CredentialMark, Grant};
 use hub_core::id::{Epoch, LinkId, Partition, SequenceNumber};
 use hub_core::store::{Entries, Entry, Version};
+use hub_core::transport::Peer;
 
 use super::*;
 use crate::codec::{self, Decoded, Publish, Qos};
-use crate::standin::Peer;
 
 /// A session and its surroundings.
 struct Rig {
@@ -236,7 +236,7 @@ fn offer(sequence: u64, version: u64, redelivered: bool) -> Outbound {
     Outbound::Offer(Box::new(Delivery {
         token,
         message,
-        expiry: Timestamp::MAX,
+        expiry: Timestamp::ZERO.after(Limits::default().c2d_ttl_default),
         delivery_count: 0,
         redelivered,
     }))
