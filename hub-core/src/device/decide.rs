@@ -1,0 +1,511 @@
+//! What each job comes to, once what it needs has been read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::cache::Cached;
+use super::effect::{Answer, Effects, Purpose};
+use super::input::{Arrival, Request};
+use super::job::{After, By, Found, Job};
+use super::{Busy, Device, PURGE_STEP};
+use crate::delivery::{self, MessageOutcome, Offered, Verdict};
+use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
+use crate::frame::{Interest, Outbound, Subscriptions};
+use crate::hello::Refusal;
+use crate::id::{CallId, LinkId, Tag};
+use crate::security::{self, Registered};
+use crate::session::Session;
+use crate::store::{Change, Item, Key, Marks};
+use crate::time::Timestamp;
+use crate::twin::{Patch, ServicePatch, TwinChange};
+
+impl Device {
+    pub(super) fn decide(&mut self, job: Job, fx: &mut Effects) {
+        match job {
+            Job::Connect { call, link, arrival } => self.connect(call, link, arrival, fx),
+            Job::Leave { epoch, cause, released } => {
+                let (change, after) = self.left(epoch, &released);
+                if change.is_empty() {
+                    return;
+                }
+                self.write(Job::Leave { epoch, cause, released }, change, after, fx);
+            }
+            Job::Subscribe { link, tag, add, remove } => {
+                self.subscribe(Job::Subscribe { link, tag, add, remove }, fx);
+            }
+            Job::Report { link, tag, patch, if_version } => {
+                self.report(link, tag, patch, if_version, fx);
+            }
+            Job::GetTwin { link, tag } => self.get_twin(link, tag, fx),
+            Job::Settle { .. } => self.settle(job, fx),
+            Job::Bury(dead) => self.bury_now(dead, fx),
+            Job::Release(offered) => {
+                let change = self.retime_now(&offered);
+                self.write(Job::Release(offered), change, After::Released, fx);
+            }
+            Job::Ask { call, request } => self.request(call, request, fx),
+            Job::Took { call, purged, limit, items } => {
+                self.took_items(call, purged, limit, items, fx)
+            }
+            Job::Review { fresh: false } => {
+                self.documents.forget();
+                self.jobs.push_front(Job::Review { fresh: true });
+            }
+            Job::Review { fresh: true } => self.review(fx),
+        }
+    }
+
+    fn connect(&mut self, call: CallId, link: LinkId, arrival: Box<Arrival>, fx: &mut Effects) {
+        let key = Key::identity(&self.address);
+        let (Some(identity), Some(guard)) =
+            (self.documents.identity.get(), self.documents.identity.at(key))
+        else {
+            return fx.answer(call, Answer::Refused(Refusal::Unknown(self.address.clone())));
+        };
+        if identity.generation() != arrival.grant.generation {
+            return fx.answer(call, Answer::Refused(Refusal::Unknown(self.address.clone())));
+        }
+        if !identity.is_enabled() {
+            return fx.answer(call, Answer::Refused(Refusal::Disabled(self.address.clone())));
+        }
+        let before = self.documents.session.get();
+        let present = arrival.session == crate::hello::SessionMode::Persistent
+            && before.is_some_and(|session| session.stored);
+        let session = before.cloned().unwrap_or_default().connected(
+            &self.setup.node,
+            arrival.session,
+            arrival.model.clone(),
+            self.now,
+        );
+        let change = Change::new().require(&guard).write(
+            &Key::session(&self.address),
+            self.documents.session.version(),
+            session.encode(),
+        );
+        let after = After::Connected { session: Box::new(session), present };
+        self.write(Job::Connect { call, link, arrival }, change, after, fx);
+    }
+
+    /// The session after a link of this epoch has gone, and what it held made visible. Claims are
+    /// given back as a kindness: after a conflict the lock's end does it.
+    fn left(&self, epoch: crate::id::Epoch, released: &[Offered]) -> (Change, After) {
+        let mut change = Change::new();
+        let mut after = After::Released;
+        if let Cached::Known(version, session) = &self.documents.session
+            && session.epoch == epoch
+            && session.is_connected()
+        {
+            let session = session.disconnected(self.now);
+            change = change.write(&Key::session(&self.address), Some(*version), session.encode());
+            after = After::Left { session: Box::new(session) };
+        }
+        if self.rounds == 0 {
+            change = change.and(self.retime_now(released));
+        }
+        (change, after)
+    }
+
+    fn retime_now(&self, offered: &[Offered]) -> Change {
+        offered.iter().fold(Change::new(), |change, offered| {
+            let marks = Marks::new(&[offered.delivery_count]).unwrap_or_default();
+            change.retime(&offered.at, self.now, marks)
+        })
+    }
+
+    fn subscribe(&mut self, job: Job, fx: &mut Effects) {
+        let Job::Subscribe { link, tag, add, remove } = &job else { return };
+        let (link, tag) = (*link, *tag);
+        let Some(online) = self.online.as_ref().filter(|online| online.link == link) else {
+            return;
+        };
+        let mut subscriptions: Subscriptions = online.subscriptions;
+        for (interest, guarantee) in add {
+            subscriptions = subscriptions.with(*interest, *guarantee);
+        }
+        for interest in remove {
+            subscriptions = subscriptions.without(*interest);
+        }
+        if !online.stored || subscriptions == online.subscriptions {
+            return self.subscribed_now(link, tag, subscriptions, fx);
+        }
+        let Cached::Known(version, session) = &self.documents.session else { return };
+        if session.epoch != online.epoch {
+            // Another node has taken over; its document must not be touched.
+            return self.close(CloseReason::TakenOver, fx);
+        }
+        let session = Session { subscriptions, active: self.now, ..(**session).clone() };
+        let change =
+            Change::new().write(&Key::session(&self.address), Some(*version), session.encode());
+        let after = After::Subscribed { session: Box::new(session), subscriptions };
+        self.write(job, change, after, fx);
+    }
+
+    pub(super) fn subscribed_now(
+        &mut self,
+        link: LinkId,
+        tag: Tag,
+        subscriptions: Subscriptions,
+        fx: &mut Effects,
+    ) {
+        let Some(online) = self.online.as_mut().filter(|online| online.link == link) else {
+            return;
+        };
+        let before = std::mem::replace(&mut online.subscriptions, subscriptions);
+        fx.say(link, Outbound::Receipt(tag));
+        let begins = |interest| subscriptions.has(interest) && !before.has(interest);
+        if begins(Interest::Methods) {
+            let calls = self.methods.listening(self.now);
+            self.dispatch(calls, fx);
+        }
+        if begins(Interest::Messages) {
+            self.mailbox.stir();
+        }
+    }
+
+    fn report(
+        &mut self,
+        link: LinkId,
+        tag: Tag,
+        patch: Bytes,
+        if_version: Option<u64>,
+        fx: &mut Effects,
+    ) {
+        let key = Key::twin(&self.address);
+        let guard = self.documents.twin.at(key);
+        let (Cached::Known(_, twin), Some(guard)) = (&mut self.documents.twin, guard) else {
+            return fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address)));
+        };
+        let limits = &self.setup.limits;
+        let changed = Patch::parse(&patch, limits)
+            .and_then(|parsed| twin.report(&parsed, if_version, self.now, limits));
+        match changed {
+            Err(error) => fx.say(link, Outbound::Refused(tag, error.into())),
+            Ok(change) if change.is_empty() => {
+                let version = twin.reported_version();
+                self.reported(link, tag, version, fx);
+            }
+            Ok(_) => {
+                // The twin is changed in place; until the outcome is known nobody reads it,
+                // and a refusal forgets it.
+                let after = After::Reported { version: twin.reported_version() };
+                let change = Change::new().replace(&guard, twin.encode());
+                self.write(Job::Report { link, tag, patch, if_version }, change, after, fx);
+            }
+        }
+    }
+
+    pub(super) fn reported(&self, link: LinkId, tag: Tag, version: u64, fx: &mut Effects) {
+        // Answers go only to a session that listens for them; a stock client that does not
+        // would take them for something else.
+        if self.subscribed(Interest::TwinResponses) {
+            fx.say(link, Outbound::Reported(tag, version));
+        } else {
+            fx.say(link, Outbound::Receipt(tag));
+        }
+    }
+
+    fn get_twin(&self, link: LinkId, tag: Tag, fx: &mut Effects) {
+        match self.documents.twin.get() {
+            _ if !self.subscribed(Interest::TwinResponses) => {
+                fx.say(link, Outbound::Receipt(tag));
+            }
+            Some(twin) => fx.say(link, Outbound::Twin(tag, twin.device_view())),
+            None => fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address))),
+        }
+    }
+
+    fn settle(&mut self, job: Job, fx: &mut Effects) {
+        let Job::Settle { by, token, disposition, found } = &job else { return };
+        let lost = || HubError::new(ErrorKind::MessageLockLost, "the lock on the message is lost");
+        if token.until <= self.now {
+            return Self::answer_settle(*by, Err(lost()), fx);
+        }
+        let held = self.mailbox.held(token, self.now).cloned();
+        let offered = match (held, found) {
+            (Some(offered), _) => offered,
+            (None, Found::Item(offered))
+                if offered.at.version() == token.version && offered.until == token.until =>
+            {
+                (**offered).clone()
+            }
+            (None, Found::NotYet) => {
+                let token = *token;
+                return self.read_item(job, &token, fx);
+            }
+            (None, _) => return Self::answer_settle(*by, Err(lost()), fx),
+        };
+        let limits = &self.setup.limits;
+        let settled =
+            delivery::settle(&self.address, &self.audible(offered), *disposition, self.now, limits);
+        let after = After::Settled {
+            sequence: token.sequence,
+            outcome: settled.outcome,
+            feedback: makes_feedback(&settled.change),
+        };
+        self.write(job, settled.change, after, fx);
+    }
+
+    /// Without feedback, if the queue for it was full: a message must not stay for want of a
+    /// place to say that it went.
+    fn audible(&self, mut offered: Offered) -> Offered {
+        if self.mute_feedback {
+            offered.feedback = None;
+        }
+        offered
+    }
+
+    fn bury_now(&mut self, dead: Vec<(Offered, MessageOutcome)>, fx: &mut Effects) {
+        let mut change = Change::new();
+        for (offered, outcome) in &dead {
+            let offered = self.audible(offered.clone());
+            let settled =
+                delivery::finish(&self.address, &offered, *outcome, self.now, &self.setup.limits);
+            change = change.and(settled.change);
+        }
+        let after = After::Buried { feedback: makes_feedback(&change) };
+        self.write(Job::Bury(dead), change, after, fx);
+    }
+
+    fn request(&mut self, call: CallId, request: Request, fx: &mut Effects) {
+        match request {
+            Request::Send(message) => {
+                let key = Key::identity(&self.address);
+                let (Some(identity), Some(guard)) =
+                    (self.documents.identity.get(), self.documents.identity.at(key))
+                else {
+                    return fx.fail(call, HubError::not_found(&self.address));
+                };
+                if !identity.is_enabled() {
+                    return fx.fail(call, HubError::not_found(&self.address));
+                }
+                let accepted = delivery::accept(
+                    &self.address,
+                    identity.generation(),
+                    message.clone(),
+                    self.now,
+                    &self.setup.limits,
+                );
+                match accepted {
+                    Err(error) => fx.fail(call, error),
+                    Ok(push) => {
+                        let after = After::Sent { expiry: push.deadline };
+                        let change = Change::new().require(&guard).push(push);
+                        let job = Job::Ask { call, request: Request::Send(message) };
+                        self.write(job, change, after, fx);
+                    }
+                }
+            }
+            Request::Invoke(method) => self.invoke(call, method, fx),
+            Request::PatchTwin(patch, if_match) => {
+                self.write_twin(call, patch, if_match, false, fx);
+            }
+            Request::ReplaceTwin(patch, if_match) => {
+                self.write_twin(call, patch, if_match, true, fx);
+            }
+            Request::Receive(lock_ms) => {
+                let lock = Duration::from_millis(lock_ms);
+                self.jobs.push_front(Job::Ask { call, request: Request::Receive(lock_ms) });
+                self.busy = Busy::Claiming;
+                self.claim(Purpose::Job, self.now, 1, lock, fx);
+            }
+            Request::Purge => {
+                self.jobs.push_front(Job::Ask { call, request: Request::Purge });
+                self.busy = Busy::Claiming;
+                self.claim(
+                    Purpose::Job,
+                    Timestamp::MAX,
+                    PURGE_STEP,
+                    self.setup.limits.c2d_lock,
+                    fx,
+                );
+            }
+            Request::Settle(token, disposition) => {
+                let by = By::Call(call);
+                let job = Job::Settle { by, token, disposition, found: Found::NotYet };
+                self.settle(job, fx);
+            }
+        }
+    }
+
+    fn write_twin(
+        &mut self,
+        call: CallId,
+        patch: ServicePatch,
+        if_match: Option<String>,
+        replace: bool,
+        fx: &mut Effects,
+    ) {
+        let guard = self.documents.twin.at(Key::twin(&self.address));
+        let (Cached::Known(_, twin), Some(guard), Some(_)) =
+            (&mut self.documents.twin, guard, self.documents.identity.get())
+        else {
+            return fx.fail(call, HubError::not_found(&self.address));
+        };
+        let (now, limits) = (self.now, &self.setup.limits);
+        let etag = if_match.as_deref();
+        let result = if replace {
+            twin.replace(&patch, etag, now, limits)
+        } else {
+            twin.patch(&patch, etag, now, limits)
+        };
+        match result {
+            Err(error) => fx.fail(call, error.into()),
+            Ok(change) if change.is_empty() => {
+                let twin = twin.clone();
+                fx.answer(call, Answer::Twin(twin));
+            }
+            Ok(change) => {
+                let after = After::TwinWritten { notice: notice_of(&change) };
+                let write = Change::new().replace(&guard, twin.encode());
+                let request = if replace {
+                    Request::ReplaceTwin(patch, if_match)
+                } else {
+                    Request::PatchTwin(patch, if_match)
+                };
+                self.write(Job::Ask { call, request }, write, after, fx);
+            }
+        }
+    }
+
+    /// What a receive or a purge has claimed becomes a job of its own.
+    pub(super) fn took(&mut self, limit: u32, items: Vec<Item>, fx: &mut Effects) {
+        if self.busy != Busy::Claiming {
+            return self.release(&items, fx);
+        }
+        self.busy = Busy::No;
+        let job = match self.jobs.pop_front() {
+            Some(Job::Ask { call, request: Request::Receive(_) }) => {
+                Job::Took { call, purged: None, limit, items }
+            }
+            Some(Job::Ask { call, request: Request::Purge }) => {
+                Job::Took { call, purged: Some(0), limit, items }
+            }
+            Some(Job::Took { call, purged, .. }) => Job::Took { call, purged, limit, items },
+            Some(other) => other,
+            None => return,
+        };
+        self.jobs.push_front(job);
+    }
+
+    fn took_items(
+        &mut self,
+        call: CallId,
+        purged: Option<u64>,
+        limit: u32,
+        items: Vec<Item>,
+        fx: &mut Effects,
+    ) {
+        let limits = &self.setup.limits;
+        match purged {
+            None => {
+                let judged = items.first().and_then(|item| delivery::judge(item, self.now, limits));
+                match judged {
+                    Some(claimed) if claimed.verdict == Verdict::Offer => {
+                        // A device that also listens hears of it when the lock ends.
+                        self.mailbox.look_at(claimed.offered.until);
+                        fx.answer(call, Answer::Received(Some(Box::new(claimed.delivery))));
+                    }
+                    Some(claimed) => {
+                        // Dead: bury it first, then look for the next one.
+                        if let Verdict::Dead(outcome) = claimed.verdict {
+                            let lock = limits.c2d_lock.as_millis();
+                            let lock = u64::try_from(lock).unwrap_or(u64::MAX);
+                            let request = Request::Receive(lock);
+                            self.jobs.push_front(Job::Ask { call, request });
+                            self.jobs.push_front(Job::Bury(vec![(claimed.offered, outcome)]));
+                        }
+                    }
+                    None => fx.answer(call, Answer::Received(None)),
+                }
+            }
+            Some(before) if items.is_empty() => fx.answer(call, Answer::Purged(before)),
+            Some(before) => {
+                let mut change = Change::new();
+                for item in &items {
+                    change = match Offered::from_item(item, limits) {
+                        Some((offered, _)) => {
+                            let offered = self.audible(offered);
+                            let end = MessageOutcome::Purged;
+                            let settled =
+                                delivery::finish(&self.address, &offered, end, self.now, limits);
+                            change.and(settled.change)
+                        }
+                        None => change.settle(&item.at),
+                    };
+                }
+                let job = Job::Took { call, purged: Some(before), limit, items };
+                self.write(job, change, After::Purged, fx);
+            }
+        }
+    }
+
+    /// Whoever is connected: may they still be?
+    fn review(&mut self, fx: &mut Effects) {
+        let Some(online) = &self.online else { return };
+        let valid = security::still_valid(&online.grant, self.documents.identity.get());
+        if let Err(reason) = valid {
+            return self.close(reason, fx);
+        }
+        let taken = match self.documents.session.get() {
+            Some(session) => session.epoch > online.epoch,
+            None => false,
+        };
+        if taken {
+            self.close(CloseReason::TakenOver, fx);
+        }
+        // Whatever woke us may also have left a message.
+        self.mailbox.stir();
+    }
+
+    /// A new connection is durable: it takes the place of the old one.
+    pub(super) fn connected(
+        &mut self,
+        call: CallId,
+        link: LinkId,
+        arrival: Arrival,
+        session: &Session,
+        present: bool,
+        fx: &mut Effects,
+    ) {
+        if let Some(old) = self.online.take() {
+            fx.said.push(super::Said::Close(old.link, CloseReason::TakenOver));
+            let cause = DisconnectCause::Closed(CloseReason::TakenOver);
+            fx.tell(super::LifecycleKind::Disconnected(old.epoch, cause));
+            Self::end(self.methods.link_lost(), fx);
+            let released = self.mailbox.released();
+            if !released.is_empty() {
+                self.jobs.push_front(Job::Release(released));
+            }
+        }
+        self.online = Some(super::Online {
+            link,
+            epoch: session.epoch,
+            subscriptions: session.subscriptions,
+            stored: session.stored,
+            grant: arrival.grant.clone(),
+        });
+        fx.tell(super::LifecycleKind::Connected(session.epoch));
+        let welcome = crate::hello::Welcome {
+            link,
+            epoch: session.epoch,
+            session_present: present,
+            subscriptions: session.subscriptions,
+            grant: arrival.grant,
+        };
+        fx.answer(call, Answer::Welcome(Box::new(welcome)));
+        if session.subscriptions.has(Interest::Methods) {
+            let calls = self.methods.listening(self.now);
+            self.dispatch(calls, fx);
+        }
+        self.mailbox.stir();
+    }
+}
+
+fn makes_feedback(change: &Change) -> bool {
+    change.ops().iter().any(|op| matches!(op, crate::store::Op::Push(_)))
+}
+
+fn notice_of(change: &TwinChange) -> Option<(u64, Bytes)> {
+    change.desired_notice().map(|notice| (notice.version, notice.body))
+}

@@ -1,0 +1,73 @@
+//! Everything that can happen to one device or module.
+
+use crate::envelope::Message;
+use crate::error::{CloseReason, DisconnectCause};
+use crate::frame::{Disposition, Inbound, LockToken};
+use crate::hello::{Grant, SessionMode};
+use crate::id::{CallId, LinkId};
+use crate::method::MethodCall;
+use crate::store::{Item, Outcome, Record};
+use crate::twin::ServicePatch;
+
+/// Somebody who has been authenticated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// What it was granted.
+    pub grant: Grant,
+    /// What becomes of its session.
+    pub session: SessionMode,
+    /// The model it announced.
+    pub model: Option<String>,
+}
+
+/// What an application or a request-response protocol asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Send a cloud-to-device message.
+    Send(Message),
+    /// Receive one message under a lock that ends after this many milliseconds.
+    Receive(u64),
+    /// Settle a received message.
+    Settle(LockToken, Disposition),
+    /// Remove all messages, locked ones included.
+    Purge,
+    /// Call a direct method.
+    Invoke(MethodCall),
+    /// Merge into tags and desired properties, if the twin has this etag.
+    PatchTwin(ServicePatch, Option<String>),
+    /// Replace tags and desired properties, if the twin has this etag.
+    ReplaceTwin(ServicePatch, Option<String>),
+}
+
+/// Everything that can happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Somebody authenticated came, and waits for [`super::Answer::Welcome`].
+    Connect(CallId, LinkId, Box<Arrival>),
+    /// A link ended.
+    Leave(LinkId, DisconnectCause),
+    /// A device said something.
+    Frame(LinkId, Inbound),
+    /// Somebody asks for something, and waits for an answer.
+    Ask(CallId, Request),
+    /// Somebody does not wait any more.
+    Cancel(CallId),
+    /// The answer to [`super::Effects::reads`].
+    Loaded(Vec<Option<Record>>),
+    /// The read failed, and is to be asked for again.
+    ReadFailed,
+    /// The answer to a claim.
+    Claimed(super::Purpose, u32, Vec<Item>),
+    /// A claim could not be made.
+    ClaimFailed(super::Purpose),
+    /// A sweep took these items of the device's queue: their expiry has passed.
+    Overdue(Vec<Item>),
+    /// The answer to [`super::Effects::change`].
+    Outcome(Outcome),
+    /// The hub ends the connection, if there is one.
+    Expel(CloseReason),
+    /// A hint: something of this device may have changed elsewhere.
+    Changed,
+    /// Time has passed.
+    Tick,
+}

@@ -1,0 +1,116 @@
+//! Work that decides on documents: loaded, decided, committed, one at a time.
+
+use bytes::Bytes;
+
+use super::cache::Slot;
+use super::input::{Arrival, Request};
+use crate::delivery::{MessageOutcome, Offered};
+use crate::error::DisconnectCause;
+use crate::frame::{Disposition, Guarantee, Interest, LockToken, Subscriptions};
+use crate::id::{CallId, Epoch, LinkId, SequenceNumber, Tag};
+use crate::session::Session;
+use crate::store::Item;
+use crate::time::Timestamp;
+
+/// Who gets the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Link(LinkId, Option<Tag>),
+    Call(CallId),
+}
+
+/// What is to be done. Kept until it is done, because a conflict decides it again.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Job {
+    Connect {
+        call: CallId,
+        link: LinkId,
+        arrival: Box<Arrival>,
+    },
+    /// `released` are the claims the link held.
+    Leave {
+        epoch: Epoch,
+        cause: DisconnectCause,
+        released: Vec<Offered>,
+    },
+    Subscribe {
+        link: LinkId,
+        tag: Tag,
+        add: Vec<(Interest, Guarantee)>,
+        remove: Vec<Interest>,
+    },
+    Report {
+        link: LinkId,
+        tag: Tag,
+        patch: Bytes,
+        if_version: Option<u64>,
+    },
+    GetTwin {
+        link: LinkId,
+        tag: Tag,
+    },
+    Settle {
+        by: By,
+        token: LockToken,
+        disposition: Disposition,
+        found: Found,
+    },
+    /// Messages whose life is over.
+    Bury(Vec<(Offered, MessageOutcome)>),
+    /// Claims that nobody wants: visible again at once.
+    Release(Vec<Offered>),
+    Ask {
+        call: CallId,
+        request: Request,
+    },
+    /// What a receive or purge claimed.
+    Took {
+        call: CallId,
+        purged: Option<u64>,
+        limit: u32,
+        items: Vec<Item>,
+    },
+    /// `fresh` once who may be here has been read again.
+    Review {
+        fresh: bool,
+    },
+}
+
+/// The item that a token names, when the machine does not hold it itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Found {
+    NotYet,
+    Nothing,
+    Item(Box<Offered>),
+}
+
+impl Job {
+    pub(crate) fn needs(&self) -> &'static [Slot] {
+        match self {
+            Self::Connect { .. } | Self::Review { .. } => &[Slot::Identity, Slot::Session],
+            Self::Leave { .. } | Self::Subscribe { .. } => &[Slot::Session],
+            Self::Report { .. } | Self::GetTwin { .. } => &[Slot::Twin],
+            Self::Ask { request, .. } => match request {
+                Request::Send(_) | Request::Invoke(_) => &[Slot::Identity],
+                Request::PatchTwin(..) | Request::ReplaceTwin(..) => &[Slot::Identity, Slot::Twin],
+                Request::Receive(_) | Request::Settle(..) | Request::Purge => &[],
+            },
+            Self::Settle { .. } | Self::Bury(_) | Self::Release(_) | Self::Took { .. } => &[],
+        }
+    }
+}
+
+/// What is true once the change in flight is committed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum After {
+    Connected { session: Box<Session>, present: bool },
+    Left { session: Box<Session> },
+    Subscribed { session: Box<Session>, subscriptions: Subscriptions },
+    Reported { version: u64 },
+    Settled { sequence: SequenceNumber, outcome: Option<MessageOutcome>, feedback: bool },
+    Buried { feedback: bool },
+    Released,
+    Sent { expiry: Timestamp },
+    TwinWritten { notice: Option<(u64, Bytes)> },
+    Purged,
+}

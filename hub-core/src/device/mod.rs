@@ -1,0 +1,560 @@
+//! The machines of one device or module, together.
+//!
+//! [`Device::handle`] is the one way in: something happened, at a time; the effects say what is to
+//! be done about it. Read [`Input`] (what can happen) and [`Effects`] (what can be asked): they are
+//! the specification.
+//!
+//! Everything that decides on documents is a *job*. Jobs are done one at a time and in order: what
+//! a job needs is read, its change is decided by the pure rules of `twin`, `delivery` and
+//! `session`, the change is committed, and only then is anything said about it. A conflict forgets
+//! what was read and decides the same job again. Direct methods and deliveries need no change and
+//! pass by.
+//!
+//! **Invariant:** nothing is acknowledged before the outcome of its change is an input.
+//! **Invariant:** at most one change of a device is in flight, telemetry aside.
+
+mod cache;
+mod decide;
+mod effect;
+mod input;
+mod job;
+mod outcome;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::cache::{Documents, Slot};
+pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent};
+pub use self::input::{Arrival, Input, Request};
+use self::job::{After, By, Found, Job};
+use crate::delivery::{Mailbox, MessageOutcome, Offered, Verdict};
+use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
+use crate::frame::{Inbound, Interest, Outbound, Subscriptions};
+use crate::hello::{Grant, Refusal};
+use crate::id::{Address, CallId, Epoch, LinkId, NodeId, Partition};
+use crate::limits::Limits;
+use crate::method::{Correlator, Dispatch, Ended};
+use crate::security::Registered;
+use crate::store::{Ask, Change, Claim, Entries, Item, Outcome, QueueId, Record, Scope};
+use crate::time::Timestamp;
+
+/// What all machines of a node share.
+#[derive(Debug, PartialEq)]
+pub struct Setup {
+    /// The bounds.
+    pub limits: Limits,
+    /// This node.
+    pub node: NodeId,
+    /// Partitions of the log.
+    pub partitions: u16,
+}
+
+/// A live connection.
+#[derive(Debug, Clone, PartialEq)]
+struct Online {
+    link: LinkId,
+    epoch: Epoch,
+    subscriptions: Subscriptions,
+    stored: bool,
+    grant: Grant,
+}
+
+/// What the pipeline waits for.
+#[derive(Debug, Clone, PartialEq)]
+enum Busy {
+    No,
+    Reading(Vec<Slot>),
+    ReadingItem,
+    Claiming,
+    Writing(After),
+}
+
+/// The machine of one device or module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Device {
+    setup: Arc<Setup>,
+    address: Address,
+    now: Timestamp,
+    documents: Documents,
+    online: Option<Online>,
+    mailbox: Mailbox,
+    methods: Correlator,
+    jobs: VecDeque<Job>,
+    busy: Busy,
+    rounds: u32,
+    mute_feedback: bool,
+}
+
+/// How long after a failed claim the next is tried.
+const CLAIM_RETRY: Duration = Duration::from_secs(1);
+/// Most messages one purge step removes.
+const PURGE_STEP: u32 = 256;
+
+impl Device {
+    /// A machine that knows nothing yet.
+    #[must_use]
+    pub fn new(setup: Arc<Setup>, address: Address) -> Self {
+        Self {
+            setup,
+            address,
+            now: Timestamp::ZERO,
+            documents: Documents::default(),
+            online: None,
+            mailbox: Mailbox::default(),
+            methods: Correlator::default(),
+            jobs: VecDeque::new(),
+            busy: Busy::No,
+            rounds: 0,
+            mute_feedback: false,
+        }
+    }
+
+    /// The change that appends a device's events. Telemetry is no change of the device, so it waits
+    /// for none of its jobs; this is all there is to it.
+    #[must_use]
+    pub fn append(partition: Partition, now: Timestamp, events: Entries) -> Change {
+        Change::new().append(partition, now, events)
+    }
+
+    /// The one way in. `now` never goes back: a smaller one is read as the last.
+    pub fn handle(&mut self, now: Timestamp, input: Input, fx: &mut Effects) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Connect(call, link, arrival) => {
+                self.enqueue(Job::Connect { call, link, arrival }, fx);
+            }
+            Input::Leave(link, cause) => self.leave(link, cause, fx),
+            Input::Frame(link, frame) => self.frame(link, frame, fx),
+            Input::Ask(call, request) => self.ask(call, request, fx),
+            Input::Cancel(call) => self.methods.cancel(call),
+            Input::Loaded(records) => self.loaded(records, fx),
+            Input::ReadFailed => self.read_again(fx),
+            Input::Claimed(purpose, limit, items) => self.claimed(purpose, limit, items, fx),
+            Input::ClaimFailed(purpose) => self.claim_failed(purpose, fx),
+            Input::Overdue(items) => self.overdue(&items, fx),
+            Input::Outcome(outcome) => self.outcome(outcome, fx),
+            Input::Expel(reason) => self.close(reason, fx),
+            Input::Changed => {
+                // Cached documents stay until their guard fails, but who is allowed here is
+                // looked up anew.
+                if !self.jobs.contains(&Job::Review { fresh: false }) {
+                    self.enqueue(Job::Review { fresh: false }, fx);
+                }
+            }
+            Input::Tick => self.tick(fx),
+        }
+        self.advance(fx);
+        self.fetch(fx);
+    }
+
+    /// When to call again if nothing else happens. A call too early does nothing.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let listens = self.subscribed(Interest::Messages);
+        let mailbox = self.mailbox.deadline().filter(|_| listens || self.mailbox.out() > 0);
+        let expiry = self.online.as_ref().and_then(|online| self.expiry(&online.grant));
+        [self.methods.deadline(), mailbox, expiry].into_iter().flatten().min()
+    }
+
+    /// Whether nothing would be lost if this machine were dropped and made anew.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.online.is_none()
+            && self.jobs.is_empty()
+            && self.busy == Busy::No
+            && self.methods.is_idle()
+            && self.mailbox.out() == 0
+    }
+
+    /// Whose machine this is.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The live connection, if there is one.
+    #[must_use]
+    pub fn link(&self) -> Option<(LinkId, Epoch)> {
+        self.online.as_ref().map(|online| (online.link, online.epoch))
+    }
+
+    /// How many inputs wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
+    fn expiry(&self, grant: &Grant) -> Option<Timestamp> {
+        let ends = (grant.expires != Timestamp::MAX).then_some(grant.expires)?;
+        Some(ends.after(self.setup.limits.token_grace))
+    }
+
+    fn subscribed(&self, interest: Interest) -> bool {
+        self.online.as_ref().is_some_and(|online| online.subscriptions.has(interest))
+    }
+
+    fn is_current(&self, link: LinkId) -> bool {
+        self.online.as_ref().is_some_and(|online| online.link == link)
+    }
+
+    fn enqueue(&mut self, job: Job, fx: &mut Effects) {
+        // What ends something must always get in; what begins something can be refused.
+        let sheds = matches!(
+            job,
+            Job::Connect { .. }
+                | Job::Subscribe { .. }
+                | Job::Report { .. }
+                | Job::GetTwin { .. }
+                | Job::Ask { .. }
+        );
+        if sheds && self.jobs.len() >= self.setup.limits.device_inbox_max {
+            let error = HubError::new(ErrorKind::Throttled, "too much is waiting for this device");
+            match job {
+                Job::Connect { call, .. } => fx.answer(
+                    call,
+                    Answer::Refused(Refusal::Unavailable("too much is waiting for this device")),
+                ),
+                Job::Ask { call, .. } => fx.fail(call, error),
+                Job::Subscribe { link, tag, .. }
+                | Job::Report { link, tag, .. }
+                | Job::GetTwin { link, tag } => fx.say(link, Outbound::Refused(tag, error)),
+                _ => {}
+            }
+            return;
+        }
+        self.jobs.push_back(job);
+    }
+
+    fn frame(&mut self, link: LinkId, frame: Inbound, fx: &mut Effects) {
+        match frame {
+            Inbound::Telemetry(tag, events) => {
+                let partition = self.address.partition(self.setup.partitions);
+                let change = Self::append(partition, self.now, events);
+                fx.appends.push(Append { link, tag, change });
+            }
+            Inbound::Settle(tag, token, disposition) => {
+                let by = By::Link(link, tag);
+                let job = Job::Settle { by, token, disposition, found: Found::NotYet };
+                self.enqueue(job, fx);
+            }
+            Inbound::Reply(reference, status, payload) => {
+                if self.is_current(link) {
+                    let ended = self.methods.reply(reference, status, payload, &self.setup.limits);
+                    Self::end(ended, fx);
+                }
+            }
+            // What follows changes the session or the twin: a link that was taken over has no
+            // say in it any more.
+            _ if !self.is_current(link) => {}
+            Inbound::Report(tag, patch, if_version) => {
+                self.enqueue(Job::Report { link, tag, patch, if_version }, fx);
+            }
+            Inbound::GetTwin(tag) => self.enqueue(Job::GetTwin { link, tag }, fx),
+            Inbound::Subscribe(tag, add) => {
+                self.enqueue(Job::Subscribe { link, tag, add, remove: Vec::new() }, fx);
+            }
+            Inbound::Unsubscribe(tag, remove) => {
+                self.enqueue(Job::Subscribe { link, tag, add: Vec::new(), remove }, fx);
+            }
+        }
+    }
+
+    fn ask(&mut self, call: CallId, request: Request, fx: &mut Effects) {
+        match request {
+            // A call needs no change, so it need not wait for one: only for the identity.
+            Request::Invoke(method) if self.documents.is_known(Slot::Identity) => {
+                self.invoke(call, method, fx);
+            }
+            Request::Settle(token, disposition) => {
+                let by = By::Call(call);
+                self.enqueue(Job::Settle { by, token, disposition, found: Found::NotYet }, fx);
+            }
+            request => self.enqueue(Job::Ask { call, request }, fx),
+        }
+    }
+
+    fn invoke(&mut self, call: CallId, method: crate::method::MethodCall, fx: &mut Effects) {
+        let Some(identity) = self.documents.identity.get() else {
+            return fx.fail(call, HubError::not_found(&self.address));
+        };
+        if !identity.is_enabled() {
+            return fx.fail(call, HubError::not_found(&self.address));
+        }
+        let listening = self.subscribed(Interest::Methods);
+        match self.methods.begin(call, method, listening, self.now, &self.setup.limits) {
+            Ok(Some(dispatch)) => self.dispatch(vec![dispatch], fx),
+            Ok(None) => {}
+            Err(ended) => Self::end([ended], fx),
+        }
+    }
+
+    fn dispatch(&self, calls: Vec<Dispatch>, fx: &mut Effects) {
+        let Some(online) = &self.online else { return };
+        for Dispatch { reference, call } in calls {
+            fx.say(online.link, Outbound::Call(reference, call.name, call.payload));
+        }
+    }
+
+    fn end(ended: impl IntoIterator<Item = Ended>, fx: &mut Effects) {
+        for Ended { caller, result } in ended {
+            match result {
+                Ok(reply) => fx.answer(caller, Answer::Method(reply)),
+                Err(error) => fx.fail(caller, error),
+            }
+        }
+    }
+
+    /// The hub ends the connection.
+    fn close(&mut self, reason: CloseReason, fx: &mut Effects) {
+        if let Some(link) = self.online.as_ref().map(|online| online.link) {
+            fx.said.push(Said::Close(link, reason));
+            self.leave(link, DisconnectCause::Closed(reason), fx);
+        }
+    }
+
+    fn leave(&mut self, link: LinkId, cause: DisconnectCause, fx: &mut Effects) {
+        // A link may go while its connect still waits; the welcome then finds nobody.
+        if let Some(at) = self
+            .jobs
+            .iter()
+            .position(|job| matches!(job, Job::Connect { link: l, .. } if *l == link))
+            && !(at == 0 && self.busy != Busy::No)
+        {
+            self.jobs.remove(at);
+        }
+        if !self.is_current(link) {
+            return;
+        }
+        let Some(online) = self.online.take() else { return };
+        Self::end(self.methods.link_lost(), fx);
+        fx.tell(LifecycleKind::Disconnected(online.epoch, cause));
+        let released = self.mailbox.released();
+        self.enqueue(Job::Leave { epoch: online.epoch, cause, released }, fx);
+    }
+
+    fn tick(&mut self, fx: &mut Effects) {
+        Self::end(self.methods.tick(self.now), fx);
+        self.mailbox.tick(self.now);
+        let expired = self
+            .online
+            .as_ref()
+            .and_then(|online| self.expiry(&online.grant))
+            .is_some_and(|ends| ends <= self.now);
+        if expired {
+            self.close(CloseReason::CredentialExpired, fx);
+        }
+    }
+
+    /// Asks for messages, if somebody listens and has room.
+    fn fetch(&mut self, fx: &mut Effects) {
+        if !self.subscribed(Interest::Messages) {
+            return;
+        }
+        let Some(link) = self.online.as_ref().map(|online| online.link) else { return };
+        let limit = self.mailbox.wants(self.setup.limits.offer_window);
+        if limit > 0 {
+            self.claim(Purpose::Offer(link), self.now, limit, self.setup.limits.c2d_lock, fx);
+        }
+    }
+
+    fn claim(&self, purpose: Purpose, at: Timestamp, limit: u32, lock: Duration, fx: &mut Effects) {
+        let scope = Scope::Queue(QueueId::mailbox(&self.address));
+        let hide_until = self.now.after(lock);
+        fx.claims.push((purpose, at, Claim { scope, limit, hide_until }));
+    }
+
+    fn claimed(&mut self, purpose: Purpose, limit: u32, items: Vec<Item>, fx: &mut Effects) {
+        match purpose {
+            Purpose::Offer(link) => {
+                if !self.is_current(link) {
+                    // The link left meanwhile. What was fetched for it goes back.
+                    self.mailbox.claimed(&[], 1, self.now, &self.setup.limits);
+                    return self.release(&items, fx);
+                }
+                let judged = self.mailbox.claimed(&items, limit, self.now, &self.setup.limits);
+                let mut dead = Vec::new();
+                for claimed in judged {
+                    match claimed.verdict {
+                        Verdict::Offer => {
+                            fx.say(link, Outbound::Offer(Box::new(claimed.delivery)));
+                        }
+                        Verdict::Dead(outcome) => dead.push((claimed.offered, outcome)),
+                    }
+                }
+                self.bury(dead, fx);
+            }
+            Purpose::Job => self.took(limit, items, fx),
+        }
+    }
+
+    fn claim_failed(&mut self, purpose: Purpose, fx: &mut Effects) {
+        match purpose {
+            Purpose::Offer(_) => self.mailbox.claim_failed(self.now.after(CLAIM_RETRY)),
+            Purpose::Job if self.busy == Busy::Claiming => {
+                self.busy = Busy::No;
+                if let Some(Job::Ask { call, .. }) = self.jobs.pop_front() {
+                    let error =
+                        HubError::new(ErrorKind::Unavailable, "the store cannot be reached");
+                    fx.fail(call, error);
+                }
+            }
+            Purpose::Job => {}
+        }
+    }
+
+    fn overdue(&mut self, items: &[Item], fx: &mut Effects) {
+        let limits = &self.setup.limits;
+        let (mut dead, mut alive) = (Vec::new(), Vec::new());
+        for item in items {
+            match Offered::from_item(item, limits) {
+                Some((offered, _)) if item.deadline <= self.now => {
+                    dead.push((offered, MessageOutcome::Expired));
+                }
+                Some((offered, _)) => alive.push(offered),
+                None => {}
+            }
+        }
+        self.bury(dead, fx);
+        if !alive.is_empty() {
+            self.enqueue(Job::Release(alive), fx);
+        }
+    }
+
+    fn bury(&mut self, dead: Vec<(Offered, MessageOutcome)>, fx: &mut Effects) {
+        if !dead.is_empty() {
+            self.enqueue(Job::Bury(dead), fx);
+        }
+    }
+
+    fn release(&mut self, items: &[Item], fx: &mut Effects) {
+        let limits = &self.setup.limits;
+        let offered: Vec<_> = items
+            .iter()
+            .filter_map(|item| Offered::from_item(item, limits).map(|(offered, _)| offered))
+            .collect();
+        if !offered.is_empty() {
+            self.enqueue(Job::Release(offered), fx);
+        }
+    }
+
+    fn loaded(&mut self, records: Vec<Option<Record>>, fx: &mut Effects) {
+        match std::mem::replace(&mut self.busy, Busy::No) {
+            Busy::Reading(slots) => {
+                let mut readable = true;
+                for (slot, record) in slots.into_iter().zip(records) {
+                    readable &= self.documents.load(slot, record).is_ok();
+                }
+                if !readable {
+                    self.give_up("a stored document cannot be read", ErrorKind::Internal, fx);
+                }
+            }
+            Busy::ReadingItem => {
+                let item = records.into_iter().next().flatten();
+                let offered = match item {
+                    Some(Record::Item(item)) => Offered::from_item(&item, &self.setup.limits),
+                    _ => None,
+                };
+                if let Some(Job::Settle { found, .. }) = self.jobs.front_mut() {
+                    *found =
+                        offered.map_or(Found::Nothing, |(offered, _)| Found::Item(offered.into()));
+                }
+            }
+            // An answer to a question nobody asked changes nothing.
+            busy => self.busy = busy,
+        }
+    }
+
+    fn read_again(&mut self, fx: &mut Effects) {
+        match (&self.busy, self.jobs.front()) {
+            (Busy::Reading(slots), _) => {
+                let asks = slots.iter().map(|slot| Documents::ask(*slot, &self.address));
+                fx.reads.extend(asks);
+            }
+            (Busy::ReadingItem, Some(Job::Settle { token, .. })) => {
+                fx.reads.push(Ask::Item(QueueId::mailbox(&self.address), token.sequence));
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the job in hand with an error, so that the next can begin.
+    fn give_up(&mut self, message: &'static str, kind: ErrorKind, fx: &mut Effects) {
+        self.rounds = 0;
+        self.mute_feedback = false;
+        let error = HubError::new(kind, message);
+        match self.jobs.pop_front() {
+            Some(Job::Connect { call, .. }) => {
+                fx.answer(call, Answer::Refused(Refusal::Unavailable(message)));
+            }
+            Some(Job::Ask { call, .. } | Job::Took { call, .. }) => fx.fail(call, error),
+            Some(
+                Job::Subscribe { link, tag, .. }
+                | Job::Report { link, tag, .. }
+                | Job::GetTwin { link, tag },
+            ) => fx.say(link, Outbound::Refused(tag, error)),
+            Some(Job::Settle { by, .. }) => Self::answer_settle(by, Err(error), fx),
+            Some(Job::Leave { .. } | Job::Bury(_) | Job::Release(_) | Job::Review { .. })
+            | None => {}
+        }
+    }
+
+    fn answer_settle(by: By, result: Result<(), HubError>, fx: &mut Effects) {
+        match (by, result) {
+            (By::Call(call), Ok(())) => fx.answer(call, Answer::Done),
+            (By::Call(call), Err(error)) => fx.fail(call, error),
+            (By::Link(link, Some(tag)), Ok(())) => fx.say(link, Outbound::Receipt(tag)),
+            (By::Link(link, Some(tag)), Err(error)) => {
+                fx.say(link, Outbound::Refused(tag, error));
+            }
+            (By::Link(_, None), _) => {}
+        }
+    }
+
+    /// Does jobs until one has to wait.
+    fn advance(&mut self, fx: &mut Effects) {
+        while self.busy == Busy::No {
+            let Some(job) = self.jobs.front() else { return };
+            let missing: Vec<Slot> = job
+                .needs()
+                .iter()
+                .copied()
+                .filter(|slot| !self.documents.is_known(*slot))
+                .collect();
+            if !missing.is_empty() {
+                let asks = missing.iter().map(|slot| Documents::ask(*slot, &self.address));
+                fx.reads.extend(asks);
+                self.busy = Busy::Reading(missing);
+                return;
+            }
+            let Some(job) = self.jobs.pop_front() else { return };
+            self.decide(job, fx);
+        }
+    }
+
+    fn write(&mut self, job: Job, change: Change, after: After, fx: &mut Effects) {
+        self.jobs.push_front(job);
+        self.busy = Busy::Writing(after);
+        fx.change = Some(change);
+    }
+
+    fn read_item(&mut self, job: Job, token: &crate::frame::LockToken, fx: &mut Effects) {
+        self.jobs.push_front(job);
+        self.busy = Busy::ReadingItem;
+        fx.reads.push(Ask::Item(QueueId::mailbox(&self.address), token.sequence));
+    }
+
+    fn outcome(&mut self, outcome: Outcome, fx: &mut Effects) {
+        let Busy::Writing(after) = std::mem::replace(&mut self.busy, Busy::No) else { return };
+        let Some(job) = self.jobs.pop_front() else { return };
+        match outcome {
+            Outcome::Committed(issued) => {
+                self.rounds = 0;
+                self.mute_feedback = false;
+                self.committed(job, after, &issued, fx);
+            }
+            Outcome::Conflict => self.conflict(job, fx),
+            Outcome::Full(queue) => self.full(job, &queue, fx),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What follows when the store has answered.
+
+use super::Device;
+use super::cache::Cached;
+use super::effect::{Answer, Effects, LifecycleKind, Said};
+use super::input::Request;
+use super::job::{After, By, Found, Job};
+use crate::delivery::MessageOutcome;
+use crate::error::{ErrorKind, HubError};
+use crate::frame::{Interest, Outbound};
+use crate::store::{Issued, QueueId, QueueKind};
+
+impl Device {
+    pub(super) fn committed(&mut self, job: Job, after: After, issued: &Issued, fx: &mut Effects) {
+        match (job, after) {
+            (Job::Connect { call, link, arrival }, After::Connected { session, present }) => {
+                let now = *session.clone();
+                self.documents.session = Cached::Known(issued.version, session);
+                self.connected(call, link, *arrival, &now, present, fx);
+            }
+            (Job::Leave { .. }, After::Left { session }) => {
+                self.documents.session = Cached::Known(issued.version, session);
+            }
+            (Job::Subscribe { link, tag, .. }, After::Subscribed { session, subscriptions }) => {
+                self.documents.session = Cached::Known(issued.version, session);
+                self.subscribed_now(link, tag, subscriptions, fx);
+            }
+            (Job::Report { link, tag, .. }, After::Reported { version }) => {
+                self.twin_is(issued);
+                self.reported(link, tag, version, fx);
+            }
+            (Job::Settle { by, .. }, After::Settled { sequence, outcome, feedback }) => {
+                self.mailbox.forget(sequence);
+                self.mailbox.stir();
+                Self::answer_settle(by, Ok(()), fx);
+                if let Some(outcome) = outcome {
+                    fx.tell(LifecycleKind::Settled(sequence, outcome));
+                }
+                if feedback {
+                    fx.said.push(Said::FeedbackMade);
+                }
+            }
+            (Job::Bury(dead), After::Buried { feedback }) => {
+                for (offered, outcome) in dead {
+                    fx.tell(LifecycleKind::Settled(offered.at.sequence(), outcome));
+                }
+                if feedback {
+                    fx.said.push(Said::FeedbackMade);
+                }
+            }
+            (Job::Leave { .. } | Job::Release(_), After::Released) => self.mailbox.stir(),
+            (Job::Ask { call, .. }, After::Sent { expiry }) => {
+                let sequence = issued.sequences.first().copied().unwrap_or_default();
+                fx.answer(call, Answer::Sent(super::Sent { sequence, expiry }));
+                self.mailbox.stir();
+            }
+            (Job::Ask { call, .. }, After::TwinWritten { notice }) => {
+                self.twin_is(issued);
+                if let Some(twin) = self.documents.twin.get() {
+                    fx.answer(call, Answer::Twin(Box::new(twin.clone())));
+                }
+                if let (Some(online), Some((version, patch))) = (&self.online, notice)
+                    && online.subscriptions.has(Interest::DesiredProperties)
+                {
+                    fx.say(online.link, Outbound::Desired(version, patch));
+                }
+            }
+            (Job::Took { call, purged: Some(before), limit, items }, After::Purged) => {
+                for item in &items {
+                    self.mailbox.forget(item.at.sequence());
+                    let end = MessageOutcome::Purged;
+                    fx.tell(LifecycleKind::Settled(item.at.sequence(), end));
+                }
+                fx.said.push(Said::FeedbackMade);
+                let removed = u64::try_from(items.len()).unwrap_or(u64::MAX);
+                let purged = before.saturating_add(removed);
+                if removed < u64::from(limit) {
+                    fx.answer(call, Answer::Purged(purged));
+                } else {
+                    self.purge_on(call, purged, fx);
+                }
+            }
+            // A change is written only together with what follows it.
+            (job, after) => debug_assert!(false, "no continuation for {job:?} after {after:?}"),
+        }
+    }
+
+    fn twin_is(&mut self, issued: &Issued) {
+        if let Cached::Known(version, _) = &mut self.documents.twin {
+            *version = issued.version;
+        }
+    }
+
+    fn purge_on(&mut self, call: crate::id::CallId, purged: u64, fx: &mut Effects) {
+        let job =
+            Job::Took { call, purged: Some(purged), limit: super::PURGE_STEP, items: Vec::new() };
+        self.jobs.push_front(job);
+        self.busy = super::Busy::Claiming;
+        self.claim(
+            super::Purpose::Job,
+            crate::time::Timestamp::MAX,
+            super::PURGE_STEP,
+            self.setup.limits.c2d_lock,
+            fx,
+        );
+    }
+
+    /// Somebody else wrote first: what was read is forgotten, and the same job decided again.
+    pub(super) fn conflict(&mut self, job: Job, fx: &mut Effects) {
+        self.documents.forget();
+        self.rounds = self.rounds.saturating_add(1);
+        let again = self.rounds <= self.setup.limits.conflict_rounds_max;
+        match job {
+            // The guard of a settlement is the claim itself: it is not the latest any more.
+            Job::Settle { by, token, .. } => {
+                self.rounds = 0;
+                self.mailbox.forget(token.sequence);
+                let lost =
+                    HubError::new(ErrorKind::MessageLockLost, "the lock on the message is lost");
+                Self::answer_settle(by, Err(lost), fx);
+            }
+            // One of many was settled by somebody else: try each alone, and the one is found.
+            Job::Bury(dead) if dead.len() > 1 => {
+                self.rounds = 0;
+                for one in dead.into_iter().rev() {
+                    self.jobs.push_front(Job::Bury(vec![one]));
+                }
+            }
+            Job::Release(offered) if offered.len() > 1 => {
+                self.rounds = 0;
+                for one in offered.into_iter().rev() {
+                    self.jobs.push_front(Job::Release(vec![one]));
+                }
+            }
+            Job::Bury(_) | Job::Release(_) => self.rounds = 0,
+            Job::Took { call, purged: Some(purged), .. } if again => {
+                self.purge_on(call, purged, fx);
+            }
+            job if again => self.jobs.push_front(job),
+            job => {
+                self.jobs.push_front(job);
+                let message = "others changed the same record too often";
+                self.give_up(message, ErrorKind::Busy, fx);
+            }
+        }
+    }
+
+    /// A queue had no room.
+    pub(super) fn full(&mut self, job: Job, queue: &QueueId, fx: &mut Effects) {
+        if queue.kind == QueueKind::Mailbox
+            && let Job::Ask { call, request: Request::Send(_) } = job
+        {
+            let limit = self.setup.limits.c2d_depth_max;
+            return fx.fail(
+                call,
+                HubError::new(
+                    ErrorKind::QueueFull,
+                    format!("the queue of {} holds {limit} messages, its limit", self.address),
+                ),
+            );
+        }
+        // No room for the feedback: the message goes all the same.
+        self.mute_feedback = true;
+        let job = match job {
+            Job::Settle { by, token, disposition, .. } => {
+                Job::Settle { by, token, disposition, found: Found::NotYet }
+            }
+            job => job,
+        };
+        if matches!(job, Job::Settle { by: By::Link(..) | By::Call(_), .. } | Job::Bury(_))
+            || matches!(job, Job::Took { .. })
+        {
+            self.jobs.push_front(job);
+        } else {
+            self.jobs.push_front(job);
+            self.give_up("a queue is full", ErrorKind::QueueFull, fx);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Setting a hub up.
+
+use std::sync::Arc;
+
+use super::clock::{Clock, SystemClock};
+use super::core::{Core, Parts};
+use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
+use super::hub::Hub;
+use super::shard::Shard;
+use crate::device::Setup;
+use crate::id::{NodeId, Partition};
+use crate::limits::Limits;
+use crate::security::{HubNames, Policies, Policy, PolicyError};
+use crate::store::Store;
+
+/// Partitions of the log if nothing else is said.
+pub const PARTITIONS_DEFAULT: u16 = 4;
+/// Most partitions of a log.
+pub const PARTITIONS_MAX: u16 = 32;
+
+/// Why a hub cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Not 1 to [`PARTITIONS_MAX`].
+    #[error("{0} partitions, there must be 1 to {PARTITIONS_MAX}")]
+    Partitions(u16),
+    /// A limit that cannot work: which, and why.
+    #[error("limit {0}: {1}")]
+    Limit(&'static str, &'static str),
+    /// A shared access policy cannot be taken.
+    #[error("a shared access policy cannot be used")]
+    Policy(#[from] PolicyError),
+    /// The operating system gave no random numbers.
+    #[error("no random numbers")]
+    Random(#[from] getrandom::Error),
+    /// Started outside a tokio runtime.
+    #[error("a hub is started within a tokio runtime")]
+    NoRuntime,
+}
+
+/// Sets a hub up. Every setting has a default but the store.
+pub struct HubBuilder {
+    store: Arc<dyn Store>,
+    names: Vec<String>,
+    node: Option<NodeId>,
+    partitions: u16,
+    limits: Limits,
+    policies: Option<Policies>,
+    extra: Vec<Policy>,
+    authenticator: Arc<dyn Authenticator>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for HubBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubBuilder")
+            .field("names", &self.names)
+            .field("partitions", &self.partitions)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HubBuilder {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            names: Vec::new(),
+            node: None,
+            partitions: PARTITIONS_DEFAULT,
+            limits: Limits::default(),
+            policies: None,
+            extra: Vec::new(),
+            authenticator: Arc::new(RegistryAuthenticator),
+            authorizer: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Adds a host name of the hub. Tokens and connections must name one of them. The first is the
+    /// one in connection strings. Without any: `localhost`.
+    #[must_use]
+    pub fn host_name(mut self, name: &str) -> Self {
+        self.names.push(name.to_owned());
+        self
+    }
+
+    /// Names this node, where several share a store. The default is random.
+    #[must_use]
+    pub fn node(mut self, node: NodeId) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// Sets the number of partitions of the log, 1 to [`PARTITIONS_MAX`]; the default is
+    /// [`PARTITIONS_DEFAULT`]. It never changes for a given store: devices would move.
+    #[must_use]
+    pub fn partitions(mut self, partitions: u16) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Sets the bounds.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the shared access policies. The default are Azure's five, with random keys.
+    #[must_use]
+    pub fn policies(mut self, policies: Policies) -> Self {
+        self.policies = Some(policies);
+        self
+    }
+
+    /// Adds a shared access policy, or replaces the one of the same name.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.extra.push(policy);
+        self
+    }
+
+    /// Decides who is who. The default is [`RegistryAuthenticator`].
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Arc::new(authenticator);
+        self
+    }
+
+    /// Decides who may do what, beyond rights. Without one nothing is asked, and nothing is slowed.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// Sets the source of time. The default is the machine's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Starts the hub, in the tokio runtime that this is called in. It stops when its last handle
+    /// is dropped.
+    ///
+    /// # Errors
+    /// [`BuildError`] for settings that cannot work.
+    pub fn start(self) -> Result<Hub, BuildError> {
+        if self.partitions == 0 || self.partitions > PARTITIONS_MAX {
+            return Err(BuildError::Partitions(self.partitions));
+        }
+        check(&self.limits)?;
+        tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let mut random = [0_u8; 320];
+        getrandom::fill(&mut random)?;
+        let mut policies = self.policies.unwrap_or_else(|| Policies::standard(&random));
+        for policy in self.extra {
+            policies.insert(policy)?;
+        }
+        let mut prefix = [0_u8; 8];
+        getrandom::fill(&mut prefix)?;
+        let prefix = u64::from_le_bytes(prefix);
+        let node = match self.node {
+            Some(node) => node,
+            None => NodeId::new(&format!("node-{prefix:016x}"))
+                .map_err(|_| BuildError::Limit("node", "has no name"))?,
+        };
+        let mut names = self.names.iter();
+        let first = names.next().map_or("localhost", String::as_str);
+        let names = names.fold(HubNames::new(first), |names, alias| names.with_alias(alias));
+        let setup = Arc::new(Setup { limits: self.limits, node, partitions: self.partitions });
+        let core = Arc::new(Core::new(Parts {
+            store: self.store,
+            clock: self.clock,
+            setup,
+            names,
+            policies,
+            authenticator: self.authenticator,
+            authorizer: self.authorizer,
+        }));
+        let shards = (0..self.partitions)
+            .map(|number| Shard::new(core.clone(), Partition(number), u128::from(prefix)))
+            .collect();
+        Ok(Hub::start(core, shards))
+    }
+}
+
+fn check(limits: &Limits) -> Result<(), BuildError> {
+    for (name, value) in [
+        ("link_window", limits.link_window),
+        ("link_bytes_max", limits.link_bytes_max),
+        ("device_inbox_max", limits.device_inbox_max),
+        ("batch_changes_max", limits.batch_changes_max),
+        ("waiting_changes_max", limits.waiting_changes_max),
+        ("waiting_bytes_max", limits.waiting_bytes_max),
+    ] {
+        if value == 0 {
+            return Err(BuildError::Limit(name, "must not be zero"));
+        }
+    }
+    if limits.c2d_delivery_count_max == 0 {
+        return Err(BuildError::Limit("c2d_delivery_count_max", "must not be zero"));
+    }
+    if limits.c2d_lock.is_zero() || limits.feedback_lock.is_zero() {
+        return Err(BuildError::Limit("c2d_lock", "must not be zero"));
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! What all parts of one hub share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use futures::channel::oneshot;
+use tokio::sync::{Notify, broadcast};
+
+use super::clock::Clock;
+use super::hooks::{Authenticator, Authorizer};
+use super::lifecycle::LifecycleEvent;
+use super::line::lock;
+use crate::delivery::MessageOutcome;
+use crate::device::{LifecycleKind, Setup};
+use crate::id::{Address, LinkId, SequenceNumber};
+use crate::limits::Limits;
+use crate::security::{HubNames, Policies};
+use crate::store::{Store, StoreError};
+use crate::time::Timestamp;
+
+/// How many senders may wait for the outcome of their message at once, beyond which the oldest
+/// learn nothing and feedback remains.
+const OUTCOMES_MAX: usize = 100_000;
+
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) names: HubNames,
+    pub(crate) policies: RwLock<Arc<Policies>>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) lifecycle: broadcast::Sender<LifecycleEvent>,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) feedback_waiting: AtomicU32,
+    pub(crate) feedback: Notify,
+    pub(crate) feedback_ready: Notify,
+    /// Ends when the store has failed for good.
+    pub(crate) failure: Notify,
+    failed: AtomicBool,
+    degraded: AtomicUsize,
+    last_link: AtomicU64,
+    outcomes: Mutex<HashMap<(Address, SequenceNumber), oneshot::Sender<MessageOutcome>>>,
+}
+
+/// What a core is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) names: HubNames,
+    pub(crate) policies: Policies,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let limits = Arc::new(parts.setup.limits.clone());
+        Self {
+            lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
+            limits,
+            store: parts.store,
+            clock: parts.clock,
+            setup: parts.setup,
+            names: parts.names,
+            policies: RwLock::new(Arc::new(parts.policies)),
+            authenticator: parts.authenticator,
+            authorizer: parts.authorizer,
+            connections: AtomicUsize::new(0),
+            feedback_waiting: AtomicU32::new(0),
+            feedback: Notify::new(),
+            feedback_ready: Notify::new(),
+            failure: Notify::new(),
+            failed: AtomicBool::new(false),
+            degraded: AtomicUsize::new(0),
+            last_link: AtomicU64::new(0),
+            outcomes: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn next_link(&self) -> LinkId {
+        LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(crate) fn tell(&self, at: Timestamp, address: &Address, kind: LifecycleKind) {
+        if let LifecycleKind::Settled(sequence, outcome) = &kind
+            && let Some(waiting) = lock(&self.outcomes).remove(&(address.clone(), *sequence))
+        {
+            // Whoever dropped the future does not want to know.
+            let _ = waiting.send(*outcome);
+        }
+        if self.lifecycle.receiver_count() > 0 {
+            // Refused only if the last receiver left meanwhile.
+            let _ = self.lifecycle.send(LifecycleEvent { at, address: address.clone(), kind });
+        }
+    }
+
+    /// Waits for the outcome of a message on behalf of its sender.
+    pub(crate) fn await_outcome(
+        &self,
+        address: &Address,
+        sequence: SequenceNumber,
+    ) -> oneshot::Receiver<MessageOutcome> {
+        let (sender, receiver) = oneshot::channel();
+        let mut outcomes = lock(&self.outcomes);
+        if outcomes.len() >= OUTCOMES_MAX {
+            outcomes.retain(|_, waiting| !waiting.is_canceled());
+        }
+        if outcomes.len() < OUTCOMES_MAX {
+            outcomes.insert((address.clone(), sequence), sender);
+        }
+        receiver
+    }
+
+    pub(crate) fn feedback_made(&self) {
+        let before = self.feedback_waiting.fetch_add(1, Ordering::Relaxed);
+        if before + 1 >= self.limits.feedback_batch_max {
+            self.feedback.notify_one();
+        }
+    }
+
+    pub(crate) fn fail(&self, error: &StoreError) {
+        if !self.failed.swap(true, Ordering::SeqCst) {
+            tracing::error!(%error, "the store has failed; the hub stops");
+            self.failure.notify_waiters();
+        }
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn degraded(&self, yes: bool) {
+        if yes {
+            self.degraded.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.degraded.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::SeqCst) > 0
+    }
+
+    pub(crate) fn policies(&self) -> Arc<Policies> {
+        self.policies.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,46 @@
+//! The only module that awaits: it feeds inputs to the pure machines, makes their effects real, and
+//! feeds the results back.
+//!
+//! - [`Hub`] is what applications hold; [`Link`] is a connection as an adapter holds it.
+//! - A shard is a lock, the machines of the devices of one log partition, and a committer. Whoever
+//!   brings an input carries out its effects.
+//! - The committer has one batch in flight per shard; what waits gathers into the next. Events take
+//!   the same way, without the shard's lock.
+//! - Reads and claims are tried at once, and waited for in a task only if the store is not ready.
+//!
+//! **Invariant:** no lock is held across an await.
+//! **Invariant:** a receipt leaves after the outcome of its change, never before.
+
+mod builder;
+mod clock;
+mod committer;
+mod core;
+mod device_client;
+mod events;
+mod feedback;
+mod health;
+mod hooks;
+mod hub;
+mod lifecycle;
+mod line;
+mod link;
+mod messages;
+mod once;
+mod registry;
+mod shard;
+mod shutdown;
+mod tasks;
+
+pub use self::builder::{BuildError, HubBuilder, PARTITIONS_DEFAULT, PARTITIONS_MAX};
+pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::device_client::{DeviceClient, DeviceEvent};
+pub use self::events::{Cursor, EventReader, PartitionInfo, Position, check_group};
+pub use self::feedback::{FeedbackBatch, FeedbackReceiver};
+pub use self::health::{Gauges, Health};
+pub use self::hooks::{Action, Actor, Authenticator, Authorizer, Decision, RegistryAuthenticator};
+pub use self::hub::Hub;
+pub use self::lifecycle::{Lifecycle, LifecycleEvent, LifecycleEvents};
+pub use self::link::{Downlink, Link, Permit, Uplink};
+pub use self::messages::{QueuedMessage, SentMessage};
+pub use self::registry::{Registration, Registry, Statistics, TwinState};
+pub use self::shutdown::{Shutdown, ShutdownReport};

@@ -1,0 +1,151 @@
+//! What a hub does by itself: deadlines, sweeps, feedback batches, retention.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::hub::Inner;
+use super::shard::Shard;
+use crate::delivery::Emitter;
+use crate::device::Input;
+use crate::id::Address;
+use crate::store::{Claim, Item, Outcome, QueueKind, Scope, Seek};
+
+/// How often the log is trimmed.
+const TRIM_EVERY: Duration = Duration::from_secs(10);
+/// How long a sweep hides what it took: longer than it takes to bury it.
+const SWEEP_LOCK: Duration = Duration::from_secs(60);
+
+pub(super) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
+    let mut tasks: Vec<_> =
+        inner.shards.iter().map(|shard| tokio::spawn(deadlines(Arc::downgrade(shard)))).collect();
+    tasks.push(tokio::spawn(sweep(Arc::downgrade(inner))));
+    tasks.push(tokio::spawn(feedback(Arc::downgrade(inner))));
+    tasks.push(tokio::spawn(retention(Arc::downgrade(inner))));
+    tasks
+}
+
+/// One task per shard sleeps to its earliest deadline.
+async fn deadlines(shard: Weak<Shard>) {
+    loop {
+        let Some(shard) = shard.upgrade() else { return };
+        let next = shard.tick();
+        let clock = shard.core.clock.clone();
+        tokio::select! {
+            () = clock.wait_until(next) => {}
+            () = shard.rearm.notified() => {}
+        }
+    }
+}
+
+/// Messages of devices that nobody holds expire here.
+async fn sweep(hub: Weak<Inner>) {
+    loop {
+        let (clock, every) = match hub.upgrade() {
+            Some(inner) => (inner.core.clock.clone(), inner.core.limits.sweep_every),
+            None => return,
+        };
+        clock.wait_until(clock.now().after(every)).await;
+        let Some(inner) = hub.upgrade() else { return };
+        let limit = inner.core.limits.sweep_items_max;
+        while sweep_once(&inner, limit).await == usize::try_from(limit).unwrap_or(usize::MAX) {}
+    }
+}
+
+async fn sweep_once(inner: &Inner, limit: u32) -> usize {
+    let now = inner.core.clock.now();
+    let claim = Claim {
+        scope: Scope::Overdue(QueueKind::Mailbox),
+        limit,
+        hide_until: now.after(SWEEP_LOCK),
+    };
+    let taken = match inner.core.store.claim(now, &[claim]).await {
+        Ok(lists) => lists.into_iter().flatten().collect::<Vec<_>>(),
+        Err(error) => {
+            tracing::warn!(%error, "the sweep could not ask the store");
+            return 0;
+        }
+    };
+    let count = taken.len();
+    let mut by_device: BTreeMap<Address, Vec<Item>> = BTreeMap::new();
+    for item in taken {
+        if let Ok(address) = Address::parse(&item.at.queue().id) {
+            by_device.entry(address).or_default().push(item);
+        }
+    }
+    for (address, items) in by_device {
+        let shard = usize::from(address.partition(inner.core.setup.partitions).0);
+        if let Some(shard) = inner.shards.get(shard) {
+            shard.input(&address, Input::Overdue(items));
+        }
+    }
+    count
+}
+
+/// Gathers feedback records into batches.
+async fn feedback(hub: Weak<Inner>) {
+    let mut emitter: Option<Emitter> = None;
+    loop {
+        let Some(inner) = hub.upgrade() else { return };
+        let core = inner.core.clone();
+        drop(inner);
+        let emitter = emitter.get_or_insert_with(|| Emitter::new(core.clock.now()));
+        let again = core.clock.now().after(core.limits.sweep_every);
+        tokio::select! {
+            () = core.clock.wait_until(again) => {}
+            () = core.feedback.notified() => {}
+        }
+        for _ in 0..core.feedback_waiting.swap(0, Ordering::Relaxed) {
+            emitter.noticed();
+        }
+        let now = core.clock.now();
+        let limit = emitter.due(now, &core.limits);
+        if limit == 0 {
+            continue;
+        }
+        let claim = Claim {
+            scope: Scope::Any(QueueKind::FeedbackPending),
+            limit,
+            hide_until: now.after(core.limits.feedback_lock),
+        };
+        let Ok(lists) = core.store.claim(now, &[claim]).await else { continue };
+        let items: Vec<_> = lists.into_iter().flatten().collect();
+        if let Some(change) = emitter.emit(&items, now, &core.limits)
+            && let Some(inner) = hub.upgrade()
+            && let Some(shard) = inner.shards.first()
+        {
+            let (sender, receiver) = futures::channel::oneshot::channel();
+            shard.committer.submit(change, super::committer::Done::Caller(sender));
+            shard.committer.kick(shard);
+            if let Ok(Outcome::Conflict | Outcome::Full(_)) = receiver.await {
+                // The records stay where they are and come again when their lock ends.
+                tracing::warn!("a feedback batch could not be made");
+            }
+            core.feedback_ready.notify_waiters();
+        }
+    }
+}
+
+/// Forgets what is older than the log's retention.
+async fn retention(hub: Weak<Inner>) {
+    loop {
+        let Some(inner) = hub.upgrade() else { return };
+        let core = inner.core.clone();
+        let shards = inner.shards.clone();
+        drop(inner);
+        core.clock.wait_until(core.clock.now().after(TRIM_EVERY)).await;
+        let oldest = core.clock.now().before(core.limits.log_retention);
+        for shard in &shards {
+            let below = match core.store.seek(shard.partition, Seek::Time(oldest)).await {
+                Ok(below) => below,
+                Err(_) => continue,
+            };
+            if let Err(error) = core.store.trim(shard.partition, below).await {
+                tracing::warn!(%error, partition = shard.partition.0, "the log was not trimmed");
+            }
+        }
+    }
+}

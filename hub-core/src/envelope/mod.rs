@@ -1,0 +1,11 @@
+//! What travels: events from devices, messages to devices, and the properties of both.
+
+mod event;
+mod message;
+mod property;
+
+pub use self::event::{
+    AuthMethod, AuthScope, AuthType, Event, EventBatch, EventSource, Stamp, TooLarge,
+};
+pub use self::message::{Ack, Message, Stored};
+pub use self::property::{Iter, Properties, Property, SystemProperty};

@@ -1,0 +1,213 @@
+//! Every bound of the system, in one place.
+
+use std::time::Duration;
+
+/// What the hub will hold, wait for and accept. The defaults are the limits of Azure IoT Hub where
+/// it documents one, and measured choices of ours where it does not.
+///
+/// Sizes are bytes, ages and waits are [`Duration`]s. Reaching a bound is back-pressure or a typed
+/// refusal, and moves a counter; nothing is dropped silently.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    // -- device to cloud --
+    /// Largest telemetry message: body, system property values, application names and values.
+    pub telemetry_bytes_max: usize,
+    /// Most telemetry messages in one batch request (HTTP).
+    pub telemetry_batch_max: usize,
+    /// How long events are kept in the log.
+    pub log_retention: Duration,
+    /// Most events one read of the log returns.
+    pub log_page_max: u32,
+    /// Most named consumer groups besides `$Default`.
+    pub consumer_groups_max: usize,
+
+    // -- cloud to device --
+    /// Most messages waiting for one identity, locked ones included.
+    pub c2d_depth_max: u32,
+    /// Largest cloud-to-device message, counted as telemetry is.
+    pub c2d_bytes_max: usize,
+    /// Time to live of a message that names no expiry.
+    pub c2d_ttl_default: Duration,
+    /// Furthest expiry a sender may ask for.
+    pub c2d_ttl_max: Duration,
+    /// How long a delivered message is locked for its receiver.
+    pub c2d_lock: Duration,
+    /// Deliveries after which an abandoned message is dead-lettered.
+    pub c2d_delivery_count_max: u8,
+    /// Whether a lock that ran out counts as a delivery. Azure's current text says it does not.
+    pub c2d_lock_expiry_counts: bool,
+    /// Most unsettled messages on one link.
+    pub offer_window: u32,
+
+    // -- feedback --
+    /// Most feedback records in one batch.
+    pub feedback_batch_max: u32,
+    /// Longest a feedback record waits for its batch to fill.
+    pub feedback_batch_age: Duration,
+    /// Time to live of a feedback batch.
+    pub feedback_ttl: Duration,
+    /// How long a received feedback batch is locked.
+    pub feedback_lock: Duration,
+    /// Deliveries after which a feedback batch is dropped.
+    pub feedback_delivery_count_max: u8,
+    /// Most feedback batches waiting, and most records waiting for a batch.
+    pub feedback_depth_max: u32,
+
+    // -- twins --
+    /// Largest `tags` section, by the documented size function.
+    pub tags_bytes_max: usize,
+    /// Largest `desired` section.
+    pub desired_bytes_max: usize,
+    /// Largest `reported` section.
+    pub reported_bytes_max: usize,
+    /// Longest property name in UTF-8 bytes.
+    pub twin_key_bytes_max: usize,
+    /// Longest string value in UTF-8 bytes.
+    pub twin_string_bytes_max: usize,
+    /// Deepest nesting below a section's root.
+    pub twin_depth_max: usize,
+    /// Smallest and largest integer.
+    pub twin_integer_min: i64,
+    /// See [`Limits::twin_integer_min`].
+    pub twin_integer_max: i64,
+
+    // -- direct methods --
+    /// Largest request or response payload.
+    pub method_payload_bytes_max: usize,
+    /// Longest method name in characters.
+    pub method_name_max: usize,
+    /// Shortest response timeout a service client may ask for over a wire.
+    pub method_response_timeout_min: Duration,
+    /// Longest response timeout.
+    pub method_response_timeout_max: Duration,
+    /// Response timeout of a call that names none.
+    pub method_response_timeout_default: Duration,
+    /// Longest wait for an offline device.
+    pub method_connect_timeout_max: Duration,
+    /// Most calls in flight per identity.
+    pub methods_in_flight_max: usize,
+
+    // -- registry --
+    /// Most modules of one device.
+    pub modules_per_device_max: usize,
+    /// Most identities in one bulk request, and largest page of a listing.
+    pub bulk_max: usize,
+    /// Largest page of a listing.
+    pub list_page_max: u32,
+    /// Longest status reason in characters.
+    pub status_reason_max: usize,
+
+    // -- security --
+    /// How far past its expiry a token is still accepted, for clocks that differ.
+    pub token_clock_skew: Duration,
+    /// How long a connection outlives its token.
+    pub token_grace: Duration,
+
+    // -- connections --
+    /// Most connections at once, over all transports.
+    pub connections_max: usize,
+    /// Longest time from accepting a connection to a complete authentication.
+    pub handshake_timeout: Duration,
+    /// Longest silence of a peer, whatever keep-alive it asked for.
+    pub silence_max: Duration,
+    /// Most frames of one link that wait for the store.
+    pub link_window: usize,
+    /// Most bytes of telemetry of one link that wait for the store.
+    pub link_bytes_max: usize,
+    /// Most bytes waiting to be written to one peer before it is dropped as stuck.
+    pub peer_write_bytes_max: usize,
+    /// Most subscriptions of one session.
+    pub subscriptions_max: usize,
+
+    // -- engine --
+    /// Most inputs that wait for one device while its change is being written.
+    pub device_inbox_max: usize,
+    /// How often a change that lost against another writer is decided again.
+    pub conflict_rounds_max: u32,
+    /// Most changes in one batch to the store.
+    pub batch_changes_max: usize,
+    /// Most bytes in one batch to the store; a single larger change still goes, alone.
+    pub batch_bytes_max: usize,
+    /// Most changes that wait for the store per shard; beyond it callers wait.
+    pub waiting_changes_max: usize,
+    /// Most bytes that wait for the store per shard; beyond it callers wait.
+    pub waiting_bytes_max: usize,
+    /// Most idle machines of devices without a link that stay loaded per shard.
+    pub idle_devices_max: usize,
+    /// How often overdue items of devices without a link are looked for.
+    pub sweep_every: Duration,
+    /// Most items one sweep takes at once.
+    pub sweep_items_max: u32,
+    /// Most subscribers of the lifecycle event stream may lag behind, in events.
+    pub lifecycle_buffer: usize,
+    /// Longest wait of an in-process or HTTP call for the store.
+    pub call_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (kib, mib) = (1024, 1024 * 1024);
+        let secs = Duration::from_secs;
+        Self {
+            telemetry_bytes_max: 256 * kib,
+            telemetry_batch_max: 500,
+            log_retention: secs(24 * 3600),
+            log_page_max: 1000,
+            consumer_groups_max: 20,
+            c2d_depth_max: 50,
+            c2d_bytes_max: 64 * kib,
+            c2d_ttl_default: secs(3600),
+            c2d_ttl_max: secs(48 * 3600),
+            c2d_lock: secs(60),
+            c2d_delivery_count_max: 10,
+            c2d_lock_expiry_counts: false,
+            offer_window: 50,
+            feedback_batch_max: 64,
+            feedback_batch_age: secs(15),
+            feedback_ttl: secs(3600),
+            feedback_lock: secs(60),
+            feedback_delivery_count_max: 10,
+            feedback_depth_max: 100_000,
+            tags_bytes_max: 8 * kib,
+            desired_bytes_max: 32 * kib,
+            reported_bytes_max: 32 * kib,
+            twin_key_bytes_max: kib,
+            twin_string_bytes_max: 4 * kib,
+            twin_depth_max: 10,
+            twin_integer_min: -(1 << 52),
+            twin_integer_max: (1 << 52) - 1,
+            method_payload_bytes_max: 128 * kib,
+            method_name_max: 100,
+            method_response_timeout_min: secs(5),
+            method_response_timeout_max: secs(300),
+            method_response_timeout_default: secs(30),
+            method_connect_timeout_max: secs(300),
+            methods_in_flight_max: 100,
+            modules_per_device_max: 50,
+            bulk_max: 100,
+            list_page_max: 1000,
+            status_reason_max: 128,
+            token_clock_skew: secs(300),
+            token_grace: secs(300),
+            connections_max: 100_000,
+            handshake_timeout: secs(30),
+            silence_max: secs(1767),
+            link_window: 1024,
+            link_bytes_max: mib,
+            peer_write_bytes_max: 4 * mib,
+            subscriptions_max: 10,
+            device_inbox_max: 256,
+            conflict_rounds_max: 8,
+            batch_changes_max: 1000,
+            batch_bytes_max: 4 * mib,
+            waiting_changes_max: 10_000,
+            waiting_bytes_max: 64 * mib,
+            idle_devices_max: 10_000,
+            sweep_every: secs(1),
+            sweep_items_max: 256,
+            lifecycle_buffer: 1024,
+            call_timeout: secs(30),
+        }
+    }
+}

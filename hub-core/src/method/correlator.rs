@@ -1,0 +1,276 @@
+//! Calls in flight to one identity.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::call::{MethodCall, MethodReply, is_json};
+use crate::error::{ErrorKind, HubError};
+use crate::frame::MethodRef;
+use crate::id::CallId;
+use crate::limits::Limits;
+use crate::time::Timestamp;
+
+/// A call to hand to the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatch {
+    /// What the link knows it by.
+    pub reference: MethodRef,
+    /// The call.
+    pub call: MethodCall,
+}
+
+/// A call that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Who waits for it.
+    pub caller: CallId,
+    /// How it ended. `DeviceNotOnline` was never dispatched; `MethodTimeout`, `DeviceDisconnected`
+    /// and `BadDeviceResponse` were.
+    pub result: Result<MethodReply, HubError>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Waiting {
+    caller: CallId,
+    until: Timestamp,
+    call: MethodCall,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Flying {
+    caller: CallId,
+    until: Timestamp,
+}
+
+/// Matches answers to calls. Knows nothing of stores or transports.
+///
+/// | event | what ends, and how |
+/// |---|---|
+/// | begun, listener there | dispatched |
+/// | begun, no listener, no connect timeout | `DeviceNotOnline` |
+/// | begun, no listener, connect timeout | waits; dispatched when a listener comes |
+/// | connect timeout over | `DeviceNotOnline` |
+/// | answer with a known reference | the answer; `BadDeviceResponse` if it is not JSON |
+/// | answer with another reference | nothing |
+/// | response timeout over (counted from dispatch) | `MethodTimeout` |
+/// | link lost | all dispatched on it: `DeviceDisconnected`; never dispatched again |
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Correlator {
+    waiting: VecDeque<Waiting>,
+    flying: BTreeMap<MethodRef, Flying>,
+    last: u64,
+}
+
+impl Correlator {
+    /// A caller begins a call. Either it is dispatched, or it ended, or it waits.
+    pub fn begin(
+        &mut self,
+        caller: CallId,
+        call: MethodCall,
+        listening: bool,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> Result<Option<Dispatch>, Ended> {
+        if self.waiting.len() + self.flying.len() >= limits.methods_in_flight_max {
+            let error = HubError::new(ErrorKind::TooManyMethods, "too many methods in flight");
+            return Err(Ended { caller, result: Err(error) });
+        }
+        if listening {
+            return Ok(Some(self.dispatch(caller, call, now)));
+        }
+        if call.connect_timeout.is_zero() {
+            return Err(Ended { caller, result: Err(not_online()) });
+        }
+        let until = now.after(call.connect_timeout);
+        self.waiting.push_back(Waiting { caller, until, call });
+        Ok(None)
+    }
+
+    fn dispatch(&mut self, caller: CallId, call: MethodCall, now: Timestamp) -> Dispatch {
+        self.last = self.last.saturating_add(1);
+        let reference = MethodRef(self.last);
+        let until = now.after(call.response_timeout);
+        self.flying.insert(reference, Flying { caller, until });
+        Dispatch { reference, call }
+    }
+
+    /// The device listens for methods now: what waited is dispatched, in order.
+    pub fn listening(&mut self, now: Timestamp) -> Vec<Dispatch> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_iter().map(|w| self.dispatch(w.caller, w.call, now)).collect()
+    }
+
+    /// The device answered. An unknown reference is late or made up, and ends nothing.
+    pub fn reply(
+        &mut self,
+        reference: MethodRef,
+        status: i32,
+        payload: Bytes,
+        limits: &Limits,
+    ) -> Option<Ended> {
+        let Flying { caller, .. } = self.flying.remove(&reference)?;
+        let payload = if payload.is_empty() { Bytes::from_static(b"null") } else { payload };
+        let result = if payload.len() > limits.method_payload_bytes_max {
+            Err(HubError::new(ErrorKind::BadDeviceResponse, "the device's answer is too large"))
+        } else if is_json(&payload) {
+            Ok(MethodReply { status, payload })
+        } else {
+            Err(HubError::new(ErrorKind::BadDeviceResponse, "the device's answer is not JSON"))
+        };
+        Some(Ended { caller, result })
+    }
+
+    /// The link is gone. References begin at 1 again on the next one.
+    pub fn link_lost(&mut self) -> Vec<Ended> {
+        self.last = 0;
+        let lost = std::mem::take(&mut self.flying);
+        let error = || {
+            HubError::new(
+                ErrorKind::DeviceDisconnected,
+                "the device disconnected before it answered",
+            )
+        };
+        lost.into_values()
+            .map(|flying| Ended { caller: flying.caller, result: Err(error()) })
+            .collect()
+    }
+
+    /// The caller does not wait any more. An answer that still comes is dropped.
+    pub fn cancel(&mut self, caller: CallId) {
+        self.waiting.retain(|waiting| waiting.caller != caller);
+        self.flying.retain(|_, flying| flying.caller != caller);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        self.waiting.retain(|waiting| {
+            let over = waiting.until <= now;
+            if over {
+                ended.push(Ended { caller: waiting.caller, result: Err(not_online()) });
+            }
+            !over
+        });
+        self.flying.retain(|_, flying| {
+            let over = flying.until <= now;
+            if over {
+                let error = HubError::new(
+                    ErrorKind::MethodTimeout,
+                    "Timed out waiting for the response from device.",
+                );
+                ended.push(Ended { caller: flying.caller, result: Err(error) });
+            }
+            !over
+        });
+        ended
+    }
+
+    /// When to call [`Correlator::tick`] if nothing else happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let waiting = self.waiting.iter().map(|waiting| waiting.until);
+        waiting.chain(self.flying.values().map(|flying| flying.until)).min()
+    }
+
+    /// Whether no call is begun.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.flying.is_empty()
+    }
+}
+
+fn not_online() -> HubError {
+    HubError::new(ErrorKind::DeviceNotOnline, "Timed out waiting for device to connect.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const T0: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn call() -> MethodCall {
+        MethodCall::new("reboot").checked(&Limits::default()).unwrap()
+    }
+
+    fn kind(ended: &Ended) -> Option<ErrorKind> {
+        ended.result.as_ref().err().map(HubError::kind)
+    }
+
+    #[test]
+    fn b14_without_connect_timeout_an_absent_listener_is_not_online_at_once() {
+        let mut c = Correlator::default();
+        let ended = c.begin(CallId(1), call(), false, T0, &Limits::default()).unwrap_err();
+        assert_eq!(kind(&ended), Some(ErrorKind::DeviceNotOnline));
+        assert!(c.is_idle());
+    }
+
+    #[test]
+    fn b14_a_status_of_500_is_an_answer() {
+        let mut c = Correlator::default();
+        let d = c.begin(CallId(1), call(), true, T0, &Limits::default()).unwrap().unwrap();
+        let ended = c.reply(d.reference, 500, Bytes::new(), &Limits::default()).unwrap();
+        let reply = ended.result.unwrap();
+        assert_eq!((reply.status, &reply.payload[..]), (500, &b"null"[..]));
+        assert_eq!(c.reply(d.reference, 200, Bytes::new(), &Limits::default()), None);
+    }
+
+    #[test]
+    fn a_waiting_call_is_dispatched_when_the_device_listens() {
+        let mut c = Correlator::default();
+        let patient = call().with_connect_timeout(Duration::from_secs(10));
+        assert_eq!(c.begin(CallId(1), patient, false, T0, &Limits::default()), Ok(None));
+        assert_eq!(c.deadline(), Some(T0.after(Duration::from_secs(10))));
+        let later = T0.after(Duration::from_secs(9));
+        let dispatched = c.listening(later);
+        assert_eq!(dispatched.len(), 1);
+        // The response timer starts at dispatch.
+        assert_eq!(c.deadline(), Some(later.after(Duration::from_secs(30))));
+        let ended = c.tick(later.after(Duration::from_secs(30)));
+        assert_eq!(ended.iter().filter_map(kind).collect::<Vec<_>>(), [ErrorKind::MethodTimeout]);
+    }
+
+    #[test]
+    fn a_lost_link_ends_what_it_carried_and_nothing_else() {
+        let mut c = Correlator::default();
+        c.begin(CallId(1), call(), true, T0, &Limits::default()).unwrap();
+        let patient = call().with_connect_timeout(Duration::from_secs(10));
+        c.begin(CallId(2), patient, false, T0, &Limits::default()).unwrap();
+        let ended = c.link_lost();
+        assert_eq!(ended.iter().map(|e| e.caller).collect::<Vec<_>>(), [CallId(1)]);
+        assert_eq!(kind(&ended[0]), Some(ErrorKind::DeviceDisconnected));
+        assert_eq!(c.listening(T0)[0].reference, MethodRef(1));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_json_is_a_bad_response() {
+        let mut c = Correlator::default();
+        let d = c.begin(CallId(1), call(), true, T0, &Limits::default()).unwrap().unwrap();
+        let ended = c.reply(d.reference, 200, Bytes::from_static(b"{"), &Limits::default());
+        assert_eq!(ended.as_ref().and_then(kind), Some(ErrorKind::BadDeviceResponse));
+    }
+
+    #[test]
+    fn calls_in_flight_are_bounded() {
+        let limits = Limits { methods_in_flight_max: 1, ..Limits::default() };
+        let mut c = Correlator::default();
+        c.begin(CallId(1), call(), true, T0, &limits).unwrap();
+        let ended = c.begin(CallId(2), call(), true, T0, &limits).unwrap_err();
+        assert_eq!(kind(&ended), Some(ErrorKind::TooManyMethods));
+        c.cancel(CallId(1));
+        assert!(c.begin(CallId(3), call(), true, T0, &limits).is_ok());
+    }
+
+    #[test]
+    fn names_and_payloads_are_checked() {
+        let limits = Limits::default();
+        for bad in ["", " ", "a b", "a/b", "é", &"x".repeat(101)] {
+            assert!(MethodCall::new(bad).checked(&limits).is_err(), "{bad:?}");
+        }
+        assert!(MethodCall::new("component*command").checked(&limits).is_ok());
+        assert!(MethodCall::new("m").with_payload("{").checked(&limits).is_err());
+        assert_eq!(&MethodCall::new("m").with_payload("").payload[..], b"null");
+    }
+}

@@ -1,0 +1,10 @@
+//! Direct methods: a call, and its one end.
+//!
+//! A call is never stored, never queued beyond its connect timeout, and never dispatched twice. It
+//! ends exactly once: with the device's answer, or with one of the errors of [`Correlator`].
+
+mod call;
+mod correlator;
+
+pub use self::call::{MethodCall, MethodReply};
+pub use self::correlator::{Correlator, Dispatch, Ended};

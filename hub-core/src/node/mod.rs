@@ -1,0 +1,127 @@
+//! All devices of a node, still pure: who has a machine, and which of them is due.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::device::{Device, Effects, Input, Setup};
+use crate::id::Address;
+use crate::time::Timestamp;
+
+#[derive(Debug, Clone)]
+struct Slot {
+    device: Device,
+    /// The earliest entry in the heap that still counts.
+    armed: Option<Timestamp>,
+    /// Whether it stands in the queue of idle machines.
+    idle: bool,
+}
+
+/// The machines of a node. A machine is made on first touch and dropped when it has been idle
+/// and others need the room.
+#[derive(Debug, Clone)]
+pub struct Node {
+    setup: Arc<Setup>,
+    devices: HashMap<Address, Slot>,
+    /// Deadlines, lazily cancelled: an entry that is not the armed one of its device is void.
+    timers: BinaryHeap<Reverse<(Timestamp, Address)>>,
+    idle: VecDeque<Address>,
+}
+
+impl Node {
+    /// A node without devices.
+    #[must_use]
+    pub fn new(setup: Arc<Setup>) -> Self {
+        Self { setup, devices: HashMap::new(), timers: BinaryHeap::new(), idle: VecDeque::new() }
+    }
+
+    /// Something happened to a device; `fx` is emptied and says what to do about it.
+    pub fn handle(&mut self, now: Timestamp, address: &Address, input: Input, fx: &mut Effects) {
+        fx.clear();
+        let setup = &self.setup;
+        let slot = match self.devices.get_mut(address) {
+            Some(slot) => slot,
+            None => self.devices.entry(address.clone()).or_insert_with(|| Slot {
+                device: Device::new(setup.clone(), address.clone()),
+                armed: None,
+                idle: false,
+            }),
+        };
+        slot.device.handle(now, input, fx);
+        if let Some(deadline) = slot.device.deadline()
+            && slot.armed.is_none_or(|armed| deadline < armed)
+        {
+            slot.armed = Some(deadline);
+            self.timers.push(Reverse((deadline, address.clone())));
+        }
+        if slot.device.is_idle() && !slot.idle {
+            slot.idle = true;
+            self.idle.push_back(address.clone());
+            self.shed();
+        }
+    }
+
+    /// Drops the machines that have been idle longest, down to the bound.
+    fn shed(&mut self) {
+        while self.idle.len() > self.setup.limits.idle_devices_max {
+            let Some(address) = self.idle.pop_front() else { return };
+            if let Some(slot) = self.devices.get_mut(&address) {
+                slot.idle = false;
+                if slot.device.is_idle() {
+                    self.devices.remove(&address);
+                }
+            }
+        }
+    }
+
+    /// A device whose deadline has come: it wants a `Tick`.
+    pub fn due(&mut self, now: Timestamp) -> Option<Address> {
+        while let Some(Reverse((at, _))) = self.timers.peek() {
+            if *at > now {
+                return None;
+            }
+            let Reverse((at, address)) = self.timers.pop()?;
+            if let Some(slot) = self.devices.get_mut(&address)
+                && slot.armed == Some(at)
+            {
+                slot.armed = None;
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    /// When [`Node::due`] next has something, at the earliest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The machine of a device, if it has one.
+    #[must_use]
+    pub fn device(&self, address: &Address) -> Option<&Device> {
+        self.devices.get(address).map(|slot| &slot.device)
+    }
+
+    /// Forgets a machine whatever it is doing. It is made anew from the store on next touch.
+    pub fn forget(&mut self, address: &Address) {
+        self.devices.remove(address);
+    }
+
+    /// How many machines there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+    }
+
+    /// The addresses of all machines.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.devices.keys()
+    }
+}

@@ -1,0 +1,82 @@
+//! The port to devices and back ends: what a protocol adapter implements.
+//!
+//! # The contract
+//!
+//! - **T1** Nothing is acknowledged to the peer before its receipt ([`Outbound::Receipt`],
+//!   [`Outbound::Reported`]) has come.
+//! - **T2** Offers, calls and notices are sent to the peer in the order given.
+//! - **T3** A lock token goes back exactly as it came.
+//! - **T4** After [`Outbound::Close`] the peer is closed within five seconds.
+//! - **T5** Without room ([`Uplink::ready`]) nothing is read from the peer.
+//! - **T6** Malformed input ends this link only.
+//! - **T7** Credentials and payloads never reach a log.
+//! - **T8** After the shutdown signal no new peer is served, and `serve` returns when the last
+//!   connection has ended.
+//!
+//! [`Outbound::Receipt`]: crate::frame::Outbound::Receipt
+//! [`Outbound::Reported`]: crate::frame::Outbound::Reported
+//! [`Outbound::Close`]: crate::frame::Outbound::Close
+//! [`Uplink::ready`]: crate::engine::Uplink::ready
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::engine::{Hub, Shutdown};
+use crate::hello::CertificateInfo;
+
+/// Why a transport ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct TransportError {
+    what: &'static str,
+    #[source]
+    source: Option<std::io::Error>,
+}
+
+impl TransportError {
+    /// An error of the operating system, and what was being done.
+    #[must_use]
+    pub fn io(what: &'static str, source: std::io::Error) -> Self {
+        Self { what, source: Some(source) }
+    }
+}
+
+/// A protocol that devices or back ends speak.
+#[async_trait]
+pub trait Transport: Send + 'static {
+    /// Its name, for logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Serves until told to stop; then refuses new peers, lets connections end, returns.
+    ///
+    /// # Errors
+    /// [`TransportError`] when it cannot go on.
+    async fn serve(self: Box<Self>, hub: Hub, shutdown: Shutdown) -> Result<(), TransportError>;
+}
+
+/// Bytes both ways.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
+
+/// What is known of a peer before it says anything.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// Where it connects from.
+    pub addr: Option<SocketAddr>,
+    /// The certificate it showed.
+    pub certificate: Option<CertificateInfo>,
+}
+
+/// Speaks a protocol over a byte stream that somebody else accepted: how one adapter offers its
+/// protocol over the WebSockets of another, while neither knows the other.
+#[async_trait]
+pub trait StreamHandler: Send + Sync + 'static {
+    /// The WebSocket sub-protocol by which it is chosen, compared without regard to case.
+    fn subprotocol(&self) -> &'static str;
+
+    /// Serves one peer until it is gone or the shutdown signal is given.
+    async fn handle(&self, hub: Hub, io: Box<dyn ByteStream>, peer: Peer, shutdown: Shutdown);
+}
