@@ -26,8 +26,13 @@ for (const transport of PUSHED) {
     const inbox = listen(client);
     const properties = { plain: 'value', amp: 'a&b', percent: '100%25', plus: '1+1' };
     await hub.api.send(identity.device, 'тело', {
-      messageId: 'm:1', correlationId: 'c-1', userId: 'operator', contentType: 'application/json',
-      contentEncoding: 'utf-8', ack: 'full', properties,
+      messageId: 'm:1',
+      correlationId: 'c-1',
+      userId: 'operator',
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      ack: 'full',
+      properties,
     });
     const message = await inbox.next();
     assert.equal(message.getData().toString(), 'тело');
@@ -36,7 +41,10 @@ for (const transport of PUSHED) {
     assert.equal(message.userId, 'operator');
     assert.equal(message.contentType, 'application/json');
     assert.equal(message.contentEncoding, 'utf-8');
-    assert.equal(message.to.toLowerCase(), `/devices/${identity.device}/messages/devicebound`.toLowerCase());
+    assert.equal(
+      message.to.toLowerCase(),
+      `/devices/${identity.device}/messages/devicebound`.toLowerCase(),
+    );
     // This SDK hands the wish for feedback on as a property like any other.
     assert.deepEqual(own(message), { ...properties, 'iothub-ack': 'full' });
     await within(client.complete(message), 'complete');
@@ -57,7 +65,10 @@ for (const transport of PUSHED) {
     for (const text of ['a', 'b', 'c']) await hub.api.send(identity.device, text);
     const inbox = listen(await fleet.client(t, identity, transport));
     const messages = await inbox.take(3);
-    assert.deepEqual(messages.map((message) => message.getData().toString()), ['a', 'b', 'c']);
+    assert.deepEqual(
+      messages.map((message) => message.getData().toString()),
+      ['a', 'b', 'c'],
+    );
   });
 }
 
@@ -68,13 +79,20 @@ async function poll(t, identity) {
 
 test('a message polled over HTTP', async (t) => {
   const identity = await fleet.register();
-  await hub.api.send(identity.device, 'hello', { messageId: 'm1', correlationId: 'c1', properties: { k: 'v' } });
+  await hub.api.send(identity.device, 'hello', {
+    messageId: 'm1',
+    correlationId: 'c1',
+    properties: { k: 'v' },
+  });
   const { client, inbox } = await poll(t, identity);
   const message = await inbox.next();
   assert.equal(message.getData().toString(), 'hello');
   assert.equal(message.messageId, 'm1');
   assert.equal(message.correlationId, 'c1');
-  assert.equal(message.to.toLowerCase(), `/devices/${identity.device}/messages/devicebound`.toLowerCase());
+  assert.equal(
+    message.to.toLowerCase(),
+    `/devices/${identity.device}/messages/devicebound`.toLowerCase(),
+  );
   assert.ok(message.lockToken && !message.lockToken.includes('"'));
   assert.deepEqual(own(message), { 'iothub-app-k': 'v' }); // the SDK keeps the prefix
 
@@ -114,7 +132,10 @@ test('polling drains the queue, and locked messages are not repeated', async (t)
   for (const text of ['a', 'b', 'c']) await hub.api.send(identity.device, text);
   const { client, inbox } = await poll(t, identity);
   const messages = await inbox.take(3);
-  assert.deepEqual(messages.map((message) => message.getData().toString()), ['a', 'b', 'c']);
+  assert.deepEqual(
+    messages.map((message) => message.getData().toString()),
+    ['a', 'b', 'c'],
+  );
   await inbox.staysEmpty(1500);
   for (const message of messages) await within(client.complete(message), 'complete');
   assert.equal(await hub.api.depth(identity.device), 0);

@@ -16,7 +16,11 @@ async function call(identity, methodName, payload) {
   const client = hub.serviceClient();
   const params = { methodName, payload, ...PATIENT };
   const place = identity.module ? [identity.device, identity.module] : [identity.device];
-  const { result } = await within(client.invokeDeviceMethod(...place, params), 'method call', 25_000);
+  const { result } = await within(
+    client.invokeDeviceMethod(...place, params),
+    'method call',
+    25_000,
+  );
   return result;
 }
 
@@ -78,7 +82,10 @@ test('parallel calls get their own answers', async (t) => {
   });
   const numbers = [...Array(15).keys()];
   const results = await Promise.all(numbers.map((number) => call(identity, 'slow', number)));
-  assert.deepEqual(results.map((result) => result.payload), numbers);
+  assert.deepEqual(
+    results.map((result) => result.payload),
+    numbers,
+  );
 });
 
 test('the component of a command stays in the name', async (t) => {
@@ -115,9 +122,12 @@ test('a device that does not answer', async (t) => {
   client.onDeviceMethod('silent', () => {});
   serve(client, 'ready', 200, () => 'yes');
   await call(identity, 'ready', null);
-  // This SDK's own time limit is exactly the hub's: the hub has to be the first to give up.
+  // This SDK waits exactly as long as the hub and repeats what timed out: the hub has to be first.
   const begin = Date.now();
-  const error = await refusal(identity.device, { methodName: 'silent', responseTimeoutInSeconds: 5 });
+  const error = await refusal(identity.device, {
+    methodName: 'silent',
+    responseTimeoutInSeconds: 5,
+  });
   assert.equal(error.name, 'GatewayTimeoutError');
   assert.ok(Date.now() - begin < 6000, 'one attempt, not several');
 });

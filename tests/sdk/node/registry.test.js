@@ -36,7 +36,9 @@ test('create, get, update, delete', async () => {
 
   const primaryKey = newKey();
   const changed = await ask('update', {
-    deviceId, status: 'disabled', statusReason: 'gone fishing',
+    deviceId,
+    status: 'disabled',
+    statusReason: 'gone fishing',
     authentication: { type: 'sas', symmetricKey: { primaryKey, secondaryKey: newKey() } },
   });
   assert.equal(changed.status, 'disabled');
@@ -48,7 +50,10 @@ test('create, get, update, delete', async () => {
 
 test('thumbprints without a type make a self-signed device', async () => {
   const deviceId = newId();
-  const x509Thumbprint = { primaryThumbprint: 'AB'.repeat(20), secondaryThumbprint: 'CD'.repeat(20) };
+  const x509Thumbprint = {
+    primaryThumbprint: 'AB'.repeat(20),
+    secondaryThumbprint: 'CD'.repeat(20),
+  };
   await ask('create', { deviceId, authentication: { x509Thumbprint } });
   const { authentication } = await ask('get', deviceId);
   assert.equal(authentication.type, 'selfSigned');
@@ -62,7 +67,10 @@ test('errors have the names that applications look for', async () => {
   await refused(registry.get('no-such-device'), 'DeviceNotFoundError');
   await refused(registry.delete('no-such-device'), 'DeviceNotFoundError');
   await refused(registry.create({ deviceId: 'not/a name' }), 'ArgumentError');
-  const broken = hub.serviceConnectionString.replace(/SharedAccessKey=.*/, `SharedAccessKey=${newKey()}`);
+  const broken = hub.serviceConnectionString.replace(
+    /SharedAccessKey=.*/,
+    `SharedAccessKey=${newKey()}`,
+  );
   const stranger = Registry.fromConnectionString(broken);
   if (hub.httpsPort !== 443) stranger._restApiClient.setOptions({ http: { agent: hub.agent() } });
   await refused(stranger.get(deviceId), 'UnauthorizedError');
@@ -103,7 +111,10 @@ test('modules', async () => {
   assert.equal(created.managedBy, 'me');
   const read = await ask('getModule', deviceId, 'm1');
   assert.ok(read.authentication.symmetricKey.primaryKey);
-  assert.deepEqual((await ask('getModulesOnDevice', deviceId)).map((each) => each.moduleId), ['m1']);
+  assert.deepEqual(
+    (await ask('getModulesOnDevice', deviceId)).map((each) => each.moduleId),
+    ['m1'],
+  );
 
   const changed = await ask('updateModule', { ...read, managedBy: 'you' });
   assert.equal(changed.managedBy, 'you');

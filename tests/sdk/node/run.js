@@ -42,12 +42,18 @@ function addressOrAny(port) {
 async function startHubd(dataDir) {
   const help = spawnSync(binary(), ['--help'], { encoding: 'utf8' }).stdout || '';
   const flags = [
-    '--store', process.env.HUBD_STORE || 'memory',
-    '--data-dir', dataDir,
-    '--mqtts', await addressOrAny(8883),
-    '--https', await addressOrAny(443),
-    '--mqtt', '127.0.0.1:0',
-    '--http', '127.0.0.1:0',
+    '--store',
+    process.env.HUBD_STORE || 'memory',
+    '--data-dir',
+    dataDir,
+    '--mqtts',
+    await addressOrAny(8883),
+    '--https',
+    await addressOrAny(443),
+    '--mqtt',
+    '127.0.0.1:0',
+    '--http',
+    '127.0.0.1:0',
     ...(help.includes('--amqps') ? ['--amqps', 'off'] : []),
   ];
   const hubd = spawn(binary(), flags, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -89,12 +95,8 @@ async function main() {
         if (name.endsWith('.test.js')) files.push(path.join(__dirname, name));
       }
     }
-    const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
-    if (process.env.HUB_SDK_TAP) {
-      reporters.push('--test-reporter=tap', `--test-reporter-destination=${process.env.HUB_SDK_TAP}`);
-    }
     const limits = ['--test-timeout=60000', '--test-concurrency=2', '--test-force-exit'];
-    const tests = spawn(process.execPath, ['--test', ...limits, ...reporters, ...files], {
+    const tests = spawn(process.execPath, ['--test', '--test-reporter=spec', ...limits, ...files], {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: {
         ...process.env,
@@ -103,7 +105,8 @@ async function main() {
       },
     });
     process.exitCode = await ended(tests);
-    if (process.exitCode !== 0) console.log(`the end of hubd's log:\n${started.log.slice(-40).join('\n')}`);
+    if (process.exitCode !== 0)
+      console.log(`the end of hubd's log:\n${started.log.slice(-40).join('\n')}`);
   } finally {
     if (started) {
       started.hubd.kill('SIGTERM');

@@ -60,7 +60,10 @@ test('messages of an outage', async (t) => {
   for (const text of ['a', 'b', 'c']) await hub.api.send(identity.device, text);
   relay.admit();
   const received = await messages.take(3, 20_000);
-  assert.deepEqual(received.map((message) => message.getData().toString()), ['a', 'b', 'c']);
+  assert.deepEqual(
+    received.map((message) => message.getData().toString()),
+    ['a', 'b', 'c'],
+  );
   await check('after');
 });
 

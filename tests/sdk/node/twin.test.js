@@ -10,9 +10,12 @@ const { Inbox, within } = require('./support/waiting');
 const { watch } = require('./support/watch');
 
 const report = (twin, patch) =>
-  within(new Promise((resolve, reject) => {
-    twin.properties.reported.update(patch, (error) => (error ? reject(error) : resolve()));
-  }), 'reported.update');
+  within(
+    new Promise((resolve, reject) => {
+      twin.properties.reported.update(patch, (error) => (error ? reject(error) : resolve()));
+    }),
+    'reported.update',
+  );
 
 const getTwin = (client) => within(client.getTwin(), 'getTwin');
 
@@ -128,7 +131,10 @@ test('the service side of a module', async () => {
   const registry = hub.registry();
   const patch = { properties: { desired: { rate: 1 } } };
   await within(registry.updateModuleTwin(device, 'm1', patch, '*'), 'updateModuleTwin');
-  const { responseBody: twin } = await within(registry.getModuleTwin(device, 'm1'), 'getModuleTwin');
+  const { responseBody: twin } = await within(
+    registry.getModuleTwin(device, 'm1'),
+    'getModuleTwin',
+  );
   assert.equal(twin.moduleId, 'm1');
   assert.equal(twin.properties.desired.rate, 1);
   assert.equal((await hub.rest.getTwin(device)).properties.desired.rate, undefined);

@@ -9,7 +9,17 @@ from support.fleet import Fleet
 from support.rest import describe
 from support.waiting import Inbox, eventually
 
-PAYLOADS = [None, "", "foo", {}, {"k1": "v1"}, {"a": {"b": [1, 2.5, None, True]}}, [], 0, "é 漢字 🚀"]
+PAYLOADS = [
+    None,
+    "",
+    "foo",
+    {},
+    {"k1": "v1"},
+    {"a": {"b": [1, 2.5, None, True]}},
+    [],
+    0,
+    "é 漢字 🚀",
+]
 
 
 def serve(client, answer=lambda request: (200, request.payload)):
@@ -73,7 +83,21 @@ def test_large_payload_both_ways(hub, echo):
     assert inbox.next().payload == payload
 
 
-@pytest.mark.parametrize("name", ["a", "getMaxMinReport", "thermostat1*get", "a.b-c_d", "50%", "x+y", "a&b", "a#b", "it's", "M" * 100])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a",
+        "getMaxMinReport",
+        "thermostat1*get",
+        "a.b-c_d",
+        "50%",
+        "x+y",
+        "a&b",
+        "a#b",
+        "it's",
+        "M" * 100,
+    ],
+)
 def test_method_names(hub, echo, name):
     device, inbox = echo
     result(hub.rest.invoke(device, name))
@@ -187,7 +211,11 @@ def test_waiting_in_vain(hub, fleet):
     assert answer.elapsed.total_seconds() > 1.5
 
 
-@pytest.mark.parametrize("timeouts", [{"response_timeout": 4}, {"response_timeout": 301}, {"connect_timeout": 301}], ids=str)
+@pytest.mark.parametrize(
+    "timeouts",
+    [{"response_timeout": 4}, {"response_timeout": 301}, {"connect_timeout": 301}],
+    ids=str,
+)
 def test_timeouts_out_of_range(hub, echo, timeouts):
     answer = hub.rest.invoke(echo[0], "x", **timeouts)
     refused(answer, 400, "ArgumentInvalid")

@@ -83,7 +83,9 @@ def test_bad_input(manager):
         manager.create_device_with_x509(new_id(), "too short", "too short", "enabled")
 
 
-@pytest.mark.parametrize("name", ["a%20x", "h#1", "q?x=1", "p+1", "a@b,c=d", "($'*)!", "Upper", "d:1;2"])
+@pytest.mark.parametrize(
+    "name", ["a%20x", "h#1", "q?x=1", "p+1", "a@b,c=d", "($'*)!", "Upper", "d:1;2"]
+)
 def test_ids_with_unusual_characters(manager, name):
     name = f"{name}-{new_id()}"
     manager.create_device_with_sas(name, None, None, "enabled")
@@ -191,7 +193,9 @@ def test_edge_device_and_its_leaf(manager):
 
 
 def test_list(manager):
-    names = {manager.create_device_with_sas(new_id(), None, None, "enabled").device_id for _ in range(3)}
+    names = {
+        manager.create_device_with_sas(new_id(), None, None, "enabled").device_id for _ in range(3)
+    }
     listed = manager.get_devices(max_number_of_devices=1000)
     assert names <= {each.device_id for each in listed}
     assert len(manager.get_devices(max_number_of_devices=2)) == 2

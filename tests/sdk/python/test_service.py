@@ -110,7 +110,11 @@ def test_reported_patch_leaves_the_etag_alone(twin, fleet):
     assert plain(after.properties.reported) == {"n": 1}
 
 
-@pytest.mark.parametrize("desired", [{"a.b": 1}, {"a b": 1}, {"a": [None]}, {"a": "x" * 5000}], ids=["dot", "space", "null", "long"])
+@pytest.mark.parametrize(
+    "desired",
+    [{"a.b": 1}, {"a b": 1}, {"a": [None]}, {"a": "x" * 5000}],
+    ids=["dot", "space", "null", "long"],
+)
 def test_bad_desired_changes_nothing(twin, desired):
     with refused(400):
         twin.update(desired={"good": 1, **desired})

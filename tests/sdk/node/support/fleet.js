@@ -23,16 +23,39 @@ async function register({ x509 = false, module, ...fields } = {}) {
   }
   if (module) await hub.rest.putIdentity(device);
   const record = await hub.rest.putIdentity(device, module, fields);
-  return { device, module, record, certificate, key: record.authentication.symmetricKey?.primaryKey };
+  return {
+    device,
+    module,
+    record,
+    certificate,
+    key: record.authentication.symmetricKey?.primaryKey,
+  };
 }
 
 function selfSigned(name) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-cert-'));
   const [keyFile, certFile] = ['key.pem', 'cert.pem'].map((file) => path.join(folder, file));
-  execFileSync('openssl', [
-    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
-    '-subj', `/CN=${name}`, '-keyout', keyFile, '-out', certFile,
-  ], { stdio: 'ignore' });
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      `/CN=${name}`,
+      '-keyout',
+      keyFile,
+      '-out',
+      certFile,
+    ],
+    { stdio: 'ignore' },
+  );
   const [key, cert] = [keyFile, certFile].map((file) => fs.readFileSync(file, 'utf8'));
   fs.rmSync(folder, { recursive: true });
   const thumbprint = new crypto.X509Certificate(cert).fingerprint.replaceAll(':', '');
@@ -40,12 +63,14 @@ function selfSigned(name) {
 }
 
 function connectionString({ device, module, certificate, key }, transport, relay) {
-  let text = `HostName=${hub.hostName};DeviceId=${device}`;
+  // Where the standard port is not the way, MQTT takes another one in the name of a gateway, or,
+  // with certificates, in the name of the hub.
+  const port = relay?.port ?? hub.mqttsPort;
+  const elsewhere = transport === 'mqtt' && port !== 8883 && `${hub.hostName}:${port}`;
+  let text = `HostName=${(certificate && elsewhere) || hub.hostName};DeviceId=${device}`;
   if (module) text += `;ModuleId=${module}`;
   text += certificate ? ';x509=true' : `;SharedAccessKey=${key}`;
-  const port = relay?.port ?? hub.mqttsPort;
-  // Where the standard port is not the way, MQTT takes another one in the name of a gateway.
-  if (transport === 'mqtt' && port !== 8883) text += `;GatewayHostName=${hub.hostName}:${port}`;
+  if (elsewhere && !certificate) text += `;GatewayHostName=${elsewhere}`;
   return text;
 }
 
@@ -57,7 +82,11 @@ function options(transport, { relay, certificate, ...more } = {}) {
   const elsewhere = port !== 443 && hub.agent(port, { cert: all.cert, key: all.key });
   if (transport === 'ws' && elsewhere) all.mqtt = { webSocketAgent: elsewhere };
   if (transport === 'http') {
-    all.http = { receivePolicy: { interval: 1 }, ...(elsewhere && { agent: elsewhere }), ...all.http };
+    all.http = {
+      receivePolicy: { interval: 1 },
+      ...(elsewhere && { agent: elsewhere }),
+      ...all.http,
+    };
   }
   return all;
 }

@@ -31,7 +31,9 @@ hub.agent = (port = hub.httpsPort, options = {}) =>
   new https.Agent({ host: '127.0.0.1', port, ca: hub.ca, servername: hub.hostName, ...options });
 
 function service(Kind, policy) {
-  const client = Kind.fromConnectionString(policy ? hub.policies[policy] : hub.serviceConnectionString);
+  const client = Kind.fromConnectionString(
+    policy ? hub.policies[policy] : hub.serviceConnectionString,
+  );
   // Only where the standard port was not to be had; the SDK has no public option for it.
   if (hub.httpsPort !== 443) client._restApiClient.setOptions({ http: { agent: hub.agent() } });
   return client;

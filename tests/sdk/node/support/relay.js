@@ -25,7 +25,10 @@ class Relay {
       }
       this.accepted += 1;
       const hub = net.connect(target, '127.0.0.1');
-      for (const [one, other] of [[client, hub], [hub, client]]) {
+      for (const [one, other] of [
+        [client, hub],
+        [hub, client],
+      ]) {
         this.sockets.add(one);
         one.on('error', () => {});
         one.on('close', () => {

@@ -9,7 +9,11 @@ const https = require('node:https');
 const API_VERSION = '2021-04-12';
 
 const parse = (text) =>
-  Object.fromEntries(text.split(';').map((part) => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]));
+  Object.fromEntries(
+    text
+      .split(';')
+      .map((part) => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]),
+  );
 
 function sasToken(resource, key, policy, ttl = 3600) {
   const encoded = encodeURIComponent(resource);
@@ -35,7 +39,11 @@ class Rest {
 
   // Gives { status, headers, body }, the body as a buffer.
   request(method, path, { json, body, headers = {}, query = {} } = {}) {
-    const token = sasToken(this.hub.hostName, this.parts.SharedAccessKey, this.parts.SharedAccessKeyName);
+    const token = sasToken(
+      this.hub.hostName,
+      this.parts.SharedAccessKey,
+      this.parts.SharedAccessKeyName,
+    );
     const all = { Authorization: token, ...headers };
     let data = body;
     if (json !== undefined) {
@@ -59,7 +67,12 @@ class Rest {
         const chunks = [];
         answer.on('data', (chunk) => chunks.push(chunk));
         answer.on('end', () =>
-          resolve({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(chunks) }));
+          resolve({
+            status: answer.statusCode,
+            headers: answer.headers,
+            body: Buffer.concat(chunks),
+          }),
+        );
         answer.on('error', reject);
       });
       request.on('timeout', () => request.destroy(new Error(`${method} ${path}: no answer`)));
@@ -70,8 +83,10 @@ class Rest {
 
   async expect(statuses, method, path, options) {
     const answer = await this.request(method, path, options);
-    assert.ok([statuses].flat().includes(answer.status),
-      `${method} ${path}: ${answer.status} ${answer.body.toString().slice(0, 500)}`);
+    assert.ok(
+      [statuses].flat().includes(answer.status),
+      `${method} ${path}: ${answer.status} ${answer.body.toString().slice(0, 500)}`,
+    );
     return answer.body.length ? JSON.parse(answer.body) : undefined;
   }
 
@@ -99,11 +114,19 @@ class Rest {
 
   patchDesired(device, desired, module) {
     const json = { properties: { desired } };
-    return this.expect(200, 'PATCH', twinPath(device, module), { json, headers: { 'If-Match': '"*"' } });
+    return this.expect(200, 'PATCH', twinPath(device, module), {
+      json,
+      headers: { 'If-Match': '"*"' },
+    });
   }
 
   // Calls a method; gives the answer, whatever its status.
-  async invoke(device, methodName, payload, { module, responseTimeout = 10, connectTimeout = 0 } = {}) {
+  async invoke(
+    device,
+    methodName,
+    payload,
+    { module, responseTimeout = 10, connectTimeout = 0 } = {},
+  ) {
     const json = {
       methodName,
       payload,

@@ -58,7 +58,8 @@ class Inbox {
   // For what must not come: the only way to see it is to wait a while.
   async staysEmpty(ms = 500) {
     await pause(ms);
-    if (this.items.length) throw new Error(`unexpected ${this.what}: ${JSON.stringify(this.items)}`);
+    if (this.items.length)
+      throw new Error(`unexpected ${this.what}: ${JSON.stringify(this.items)}`);
   }
 }
 

@@ -18,13 +18,17 @@ async function watch(client, identity) {
   let beat = 0;
 
   async function heard() {
-    await eventually(async () => {
-      await hub.rest.patchDesired(identity.device, { beat: ++beat }, identity.module);
-      for (;;) {
-        const change = await changes.next(300).catch(() => undefined);
-        if (!change || change.beat === beat) return change;
-      }
-    }, 'an announced change', 20_000);
+    await eventually(
+      async () => {
+        await hub.rest.patchDesired(identity.device, { beat: ++beat }, identity.module);
+        for (;;) {
+          const change = await changes.next(300).catch(() => undefined);
+          if (!change || change.beat === beat) return change;
+        }
+      },
+      'an announced change',
+      20_000,
+    );
   }
 
   await heard();

@@ -33,7 +33,9 @@ class Certificate:
 def make(folder, common_name, issuer=None, authority=False, server=False):
     """Makes a certificate, self-signed unless it has an issuer, and writes it to `folder`."""
     # An RSA key where any client must be able to connect; the quicker sort elsewhere.
-    key = rsa.generate_private_key(65537, 2048) if server else ec.generate_private_key(ec.SECP256R1())
+    key = (
+        rsa.generate_private_key(65537, 2048) if server else ec.generate_private_key(ec.SECP256R1())
+    )
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.datetime.now(datetime.timezone.utc)
     builder = (

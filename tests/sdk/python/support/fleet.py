@@ -91,7 +91,9 @@ class Fleet:
 
     def close(self):
         # The SDK's own shutdown waits for ever when a connection is in a bad way.
-        endings = [threading.Thread(target=quietly, args=(each,), daemon=True) for each in self.clients]
+        endings = [
+            threading.Thread(target=quietly, args=(each,), daemon=True) for each in self.clients
+        ]
         for ending in endings:
             ending.start()
         for ending in endings:

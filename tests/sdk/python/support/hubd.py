@@ -76,7 +76,11 @@ class Hubd:
         self.data_dir = data_dir or tempfile.mkdtemp(prefix="hubd-")
         self._relay = None
         self.process = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def start(self):
         command = [
@@ -176,7 +180,7 @@ class Hubd:
     def close(self):
         """Stops hubd if it runs, and removes what it left."""
         try:
-            if self.process.poll() is None:
+            if self.process and self.process.poll() is None:
                 self.stop()
         finally:
             if self._relay:

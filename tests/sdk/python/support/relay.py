@@ -79,6 +79,8 @@ class Relay:
         with self._lock:
             self._links.add(link)
             self.accepted += 1
+        if not self._admitting:
+            link.close()
         pump = threading.Thread(target=link.pump, args=(hub, client, self._downward), daemon=True)
         pump.start()
         link.pump(client, hub, self._upward)
