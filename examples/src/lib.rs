@@ -1,1 +1,1 @@
-//! Examples of the hub. Each is a small program of its own; see the README of the project.
+//! Examples of the hub: small programs, each with one question. The README of the project lists them.
