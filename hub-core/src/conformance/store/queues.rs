@@ -2,16 +2,9 @@
 
 use super::Fixture;
 use super::documents::bodies;
-use super::probe::{NEVER, Probe, at, committed, item, mailbox, queue, texts};
+use super::probe::{NEVER, Probe, at, committed, item, mailbox, pushed, queue, texts};
 use crate::id::SequenceNumber;
-use crate::store::{
-    Change, Item, ItemRef, Marks, Outcome, Push, QueueId, QueueKind, Scope, Store, Version,
-};
-
-async fn pushed<S: Store>(probe: &Probe<S>, queue: &QueueId, body: &str) -> Item {
-    let sequence = probe.push(item(queue, body)).await;
-    probe.item(queue, sequence).await.unwrap()
-}
+use crate::store::{Change, Item, ItemRef, Marks, Outcome, Push, QueueKind, Scope, Version};
 
 /// An item is settled only as it was read, and only once.
 pub async fn s5_settle_needs_the_version_read<F: Fixture>(fixture: &mut F) {
