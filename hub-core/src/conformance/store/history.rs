@@ -1,4 +1,4 @@
-//! Long random histories: a store and the [`Model`] do the same, and every answer is compared.
+//! Long random histories: a store and the [`Model`](super::Model) do the same, and every answer is compared.
 //!
 //! Versions and the numbers of queue items are the store's own affair, so they are not compared but
 //! translated: the model's are what the history speaks of, and the store's are looked up.
