@@ -13,7 +13,7 @@ use crate::delivery::{self, MessageOutcome, Offered, Verdict};
 use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
 use crate::frame::{Interest, Outbound, Subscriptions};
 use crate::hello::Refusal;
-use crate::id::{CallId, LinkId, Tag};
+use crate::id::{CallId, Epoch, LinkId, Tag};
 use crate::security::{self, Registered};
 use crate::session::Session;
 use crate::store::{Change, Item, Key, Marks};
@@ -34,9 +34,7 @@ impl Device {
             Job::Subscribe { link, tag, add, remove } => {
                 self.subscribe(Job::Subscribe { link, tag, add, remove }, fx);
             }
-            Job::Report { link, tag, patch, if_version } => {
-                self.report(link, tag, patch, if_version, fx);
-            }
+            Job::Report { .. } => self.report(job, fx),
             Job::GetTwin { link, tag } => self.get_twin(link, tag, fx),
             Job::Settle { .. } => self.settle(job, fx),
             Job::Bury(dead) => self.bury_now(dead, fx),
@@ -89,7 +87,7 @@ impl Device {
 
     /// The session after a link of this epoch has gone, and what it held made visible. Claims are
     /// given back as a kindness: after a conflict the lock's end does it.
-    fn left(&self, epoch: crate::id::Epoch, released: &[Offered]) -> (Change, After) {
+    fn left(&self, epoch: Epoch, released: &[Offered]) -> (Change, After) {
         let mut change = Change::new();
         let mut after = After::Released;
         if let Cached::Known(version, session) = &self.documents.session
@@ -163,22 +161,25 @@ impl Device {
         }
     }
 
-    fn report(
-        &mut self,
-        link: LinkId,
-        tag: Tag,
-        patch: Bytes,
-        if_version: Option<u64>,
-        fx: &mut Effects,
-    ) {
-        let key = Key::twin(&self.address);
-        let guard = self.documents.twin.at(key);
-        let (Cached::Known(_, twin), Some(guard)) = (&mut self.documents.twin, guard) else {
+    fn report(&mut self, job: Job, fx: &mut Effects) {
+        let Job::Report { link, epoch, tag, patch, if_version } = &job else { return };
+        let (link, tag) = (*link, *tag);
+        let session = self.documents.session.at(Key::session(&self.address));
+        let twin = self.documents.twin.at(Key::twin(&self.address));
+        let (Some(session), Some(guard)) = (session, twin) else {
             return fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address)));
         };
+        if !self.is_live(*epoch) {
+            // Taken over, perhaps on another node: an older link writes nothing.
+            if self.is_current(link) {
+                self.close(CloseReason::TakenOver, fx);
+            }
+            return;
+        }
+        let Cached::Known(_, twin) = &mut self.documents.twin else { return };
         let limits = &self.setup.limits;
-        let changed = Patch::parse(&patch, limits)
-            .and_then(|parsed| twin.report(&parsed, if_version, self.now, limits));
+        let changed = Patch::parse(patch, limits)
+            .and_then(|parsed| twin.report(&parsed, *if_version, self.now, limits));
         match changed {
             Err(error) => fx.say(link, Outbound::Refused(tag, error.into())),
             Ok(change) if change.is_empty() => {
@@ -189,10 +190,18 @@ impl Device {
                 // The twin is changed in place; until the outcome is known nobody reads it,
                 // and a refusal forgets it.
                 let after = After::Reported { version: twin.reported_version() };
-                let change = Change::new().replace(&guard, twin.encode());
-                self.write(Job::Report { link, tag, patch, if_version }, change, after, fx);
+                let change = Change::new().require(&session).replace(&guard, twin.encode());
+                self.write(job, change, after, fx);
             }
         }
+    }
+
+    /// Whether the store's session is that of this epoch, here.
+    fn is_live(&self, epoch: Epoch) -> bool {
+        let session = self.documents.session.get();
+        session.is_some_and(|session| {
+            session.epoch == epoch && session.node.as_ref() == Some(&self.setup.node)
+        })
     }
 
     pub(super) fn reported(&self, link: LinkId, tag: Tag, version: u64, fx: &mut Effects) {

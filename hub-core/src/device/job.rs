@@ -39,8 +39,10 @@ pub(crate) enum Job {
         add: Vec<(Interest, Guarantee)>,
         remove: Vec<Interest>,
     },
+    /// `epoch` is the link's: the report counts as long as no later one has taken over.
     Report {
         link: LinkId,
+        epoch: Epoch,
         tag: Tag,
         patch: Bytes,
         if_version: Option<u64>,
@@ -89,7 +91,8 @@ impl Job {
         match self {
             Self::Connect { .. } | Self::Review { .. } => &[Slot::Identity, Slot::Session],
             Self::Leave { .. } | Self::Subscribe { .. } => &[Slot::Session],
-            Self::Report { .. } | Self::GetTwin { .. } => &[Slot::Twin],
+            Self::Report { .. } => &[Slot::Session, Slot::Twin],
+            Self::GetTwin { .. } => &[Slot::Twin],
             Self::Ask { request, .. } => match request {
                 Request::Send(_) | Request::Invoke(_) => &[Slot::Identity],
                 Request::PatchTwin(..) | Request::ReplaceTwin(..) => &[Slot::Identity, Slot::Twin],

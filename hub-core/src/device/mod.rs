@@ -195,7 +195,12 @@ impl Device {
     }
 
     fn is_current(&self, link: LinkId) -> bool {
-        self.online.as_ref().is_some_and(|online| online.link == link)
+        self.epoch_of(link).is_some()
+    }
+
+    /// The epoch of a link, as long as this machine knows of none that took over.
+    fn epoch_of(&self, link: LinkId) -> Option<Epoch> {
+        self.online.as_ref().filter(|online| online.link == link).map(|online| online.epoch)
     }
 
     fn enqueue(&mut self, job: Job, fx: &mut Effects) {
@@ -246,18 +251,27 @@ impl Device {
             }
             // What follows changes the session or the twin: a link that was taken over has no
             // say in it any more.
-            _ if !self.is_current(link) => {}
-            Inbound::Report(tag, patch, if_version) => {
-                self.enqueue(Job::Report { link, tag, patch, if_version }, fx);
-            }
-            Inbound::GetTwin(tag) => self.enqueue(Job::GetTwin { link, tag }, fx),
-            Inbound::Subscribe(tag, add) => {
-                self.enqueue(Job::Subscribe { link, tag, add, remove: Vec::new() }, fx);
-            }
-            Inbound::Unsubscribe(tag, remove) => {
-                self.enqueue(Job::Subscribe { link, tag, add: Vec::new(), remove }, fx);
+            frame => {
+                if let Some(epoch) = self.epoch_of(link) {
+                    self.owned(link, epoch, frame, fx);
+                }
             }
         }
+    }
+
+    fn owned(&mut self, link: LinkId, epoch: Epoch, frame: Inbound, fx: &mut Effects) {
+        let job = match frame {
+            Inbound::Report(tag, patch, if_version) => {
+                Job::Report { link, epoch, tag, patch, if_version }
+            }
+            Inbound::GetTwin(tag) => Job::GetTwin { link, tag },
+            Inbound::Subscribe(tag, add) => Job::Subscribe { link, tag, add, remove: Vec::new() },
+            Inbound::Unsubscribe(tag, remove) => {
+                Job::Subscribe { link, tag, add: Vec::new(), remove }
+            }
+            Inbound::Telemetry(..) | Inbound::Settle(..) | Inbound::Reply(..) => return,
+        };
+        self.enqueue(job, fx);
     }
 
     fn ask(&mut self, call: CallId, request: Request, fx: &mut Effects) {

@@ -15,7 +15,8 @@ use crate::fact::{Call, Conn, Fact, Moment, Step, Wish};
 
 #[derive(Default)]
 pub(crate) struct Durable {
-    frames: BTreeMap<(Conn, Tag), Inbound>,
+    /// Frames without an answer; a link may repeat one.
+    frames: BTreeMap<(Conn, Tag), Vec<Inbound>>,
     asked: BTreeMap<Call, Wish>,
     /// Bodies in the log.
     events: BTreeSet<Bytes>,
@@ -39,8 +40,12 @@ impl Durable {
         ensure(done, || format!("{token:?} is acknowledged as {disposition:?} and is not"))
     }
 
+    fn take(&mut self, conn: Conn, tag: Tag) -> Option<Inbound> {
+        self.frames.get_mut(&(conn, tag))?.pop()
+    }
+
     fn receipt(&mut self, conn: Conn, tag: Tag) -> Result<(), String> {
-        let Some(frame) = self.frames.remove(&(conn, tag)) else {
+        let Some(frame) = self.take(conn, tag) else {
             return Err(format!("connection {conn} is answered {tag:?} and asked nothing so"));
         };
         match frame {
@@ -109,13 +114,13 @@ impl Invariant for Durable {
                     | Inbound::Settle(Some(tag), ..) => *tag,
                     Inbound::Settle(None, ..) | Inbound::Reply(..) => return Ok(()),
                 };
-                self.frames.insert((*conn, tag), inbound.clone());
+                self.frames.entry((*conn, tag)).or_default().push(inbound.clone());
                 Ok(())
             }
             Fact::Told { conn, outbound } => match outbound {
                 Outbound::Receipt(tag) | Outbound::Reported(tag, _) => self.receipt(*conn, *tag),
                 Outbound::Refused(tag, _) | Outbound::Twin(tag, _) => {
-                    let known = self.frames.remove(&(*conn, *tag)).is_some();
+                    let known = self.take(*conn, *tag).is_some();
                     ensure(known, || format!("connection {conn} is answered {tag:?} twice"))
                 }
                 _ => Ok(()),
