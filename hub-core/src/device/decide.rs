@@ -8,7 +8,7 @@ use super::cache::Cached;
 use super::effect::{Answer, Effects, Purpose};
 use super::input::{Arrival, Request};
 use super::job::{After, By, Found, Job};
-use super::{Busy, Device, PURGE_STEP};
+use super::{Busy, Device, LINK_GONE, PURGE_STEP};
 use crate::delivery::{self, MessageOutcome, Offered, Verdict};
 use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
 use crate::frame::{Interest, Outbound, Subscriptions};
@@ -23,7 +23,12 @@ use crate::twin::{Patch, ServicePatch, TwinChange};
 impl Device {
     pub(super) fn decide(&mut self, job: Job, fx: &mut Effects) {
         match job {
-            Job::Connect { call, link, arrival } => self.connect(call, link, arrival, fx),
+            Job::Connect { call, gone: Some(_), .. } => {
+                fx.answer(call, Answer::Refused(Refusal::Unavailable(LINK_GONE)));
+            }
+            Job::Connect { call, link, arrival, gone: None } => {
+                self.connect(call, link, arrival, fx);
+            }
             Job::Leave { epoch, cause, released } => {
                 let (change, after) = self.left(epoch, &released);
                 if change.is_empty() {
@@ -82,7 +87,7 @@ impl Device {
             session.encode(),
         );
         let after = After::Connected { session: Box::new(session), present };
-        self.write(Job::Connect { call, link, arrival }, change, after, fx);
+        self.write(Job::Connect { call, link, arrival, gone: None }, change, after, fx);
     }
 
     /// The session after a link of this epoch has gone, and what it held made visible. Claims are
@@ -503,7 +508,11 @@ impl Device {
             grant: arrival.grant,
         };
         fx.answer(call, Answer::Welcome(Box::new(welcome)));
-        if session.subscriptions.has(Interest::Methods) {
+    }
+
+    /// A new connection is there to be served by what its session is subscribed to.
+    pub(super) fn serve(&mut self, subscriptions: Subscriptions, fx: &mut Effects) {
+        if subscriptions.has(Interest::Methods) {
             let calls = self.methods.listening(self.now);
             self.dispatch(calls, fx);
         }

@@ -22,10 +22,12 @@ pub(crate) enum By {
 /// What is to be done. Kept until it is done, because a conflict decides it again.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Job {
+    /// `gone` once the link has ended while this was in hand.
     Connect {
         call: CallId,
         link: LinkId,
         arrival: Box<Arrival>,
+        gone: Option<DisconnectCause>,
     },
     /// `released` are the claims the link held.
     Leave {

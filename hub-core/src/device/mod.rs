@@ -88,6 +88,8 @@ pub struct Device {
 
 /// How long after a failed claim the next is tried.
 const CLAIM_RETRY: Duration = Duration::from_secs(1);
+/// What a caller is told whose link ended before it was connected. Most likely nobody listens.
+const LINK_GONE: &str = "the link ended before it was connected";
 /// Most messages one purge step removes.
 const PURGE_STEP: u32 = 256;
 
@@ -122,7 +124,7 @@ impl Device {
         self.now = self.now.max(now);
         match input {
             Input::Connect(call, link, arrival) => {
-                self.enqueue(Job::Connect { call, link, arrival }, fx);
+                self.enqueue(Job::Connect { call, link, arrival, gone: None }, fx);
             }
             Input::Leave(link, cause) => self.leave(link, cause, fx),
             Input::Frame(link, frame) => self.frame(link, frame, fx),
@@ -328,15 +330,7 @@ impl Device {
     }
 
     fn leave(&mut self, link: LinkId, cause: DisconnectCause, fx: &mut Effects) {
-        // A link may go while its connect still waits; the welcome then finds nobody.
-        if let Some(at) = self
-            .jobs
-            .iter()
-            .position(|job| matches!(job, Job::Connect { link: l, .. } if *l == link))
-            && !(at == 0 && self.busy != Busy::No)
-        {
-            self.jobs.remove(at);
-        }
+        self.leave_early(link, cause, fx);
         if !self.is_current(link) {
             return;
         }
@@ -345,6 +339,21 @@ impl Device {
         fx.tell(LifecycleKind::Disconnected(online.epoch, cause));
         let released = self.mailbox.released();
         self.enqueue(Job::Leave { epoch: online.epoch, cause, released }, fx);
+    }
+
+    /// A link may go before its connect is done. One in hand may be durable already: it is done,
+    /// and left at once.
+    fn leave_early(&mut self, link: LinkId, cause: DisconnectCause, fx: &mut Effects) {
+        let in_hand = self.busy != Busy::No;
+        let of = |job: &Job| matches!(job, Job::Connect { link: l, .. } if *l == link);
+        let Some(at) = self.jobs.iter().position(of) else { return };
+        if at == 0 && in_hand {
+            if let Some(Job::Connect { gone, .. }) = self.jobs.front_mut() {
+                *gone = Some(cause);
+            }
+        } else if let Some(Job::Connect { call, .. }) = self.jobs.remove(at) {
+            fx.answer(call, Answer::Refused(Refusal::Unavailable(LINK_GONE)));
+        }
     }
 
     fn tick(&mut self, fx: &mut Effects) {

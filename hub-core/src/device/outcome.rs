@@ -13,10 +13,14 @@ use crate::store::{Issued, QueueId, QueueKind};
 impl Device {
     pub(super) fn committed(&mut self, job: Job, after: After, issued: &Issued, fx: &mut Effects) {
         match (job, after) {
-            (Job::Connect { call, link, arrival }, After::Connected { session, present }) => {
+            (Job::Connect { call, link, arrival, gone }, After::Connected { session, present }) => {
                 let now = *session.clone();
                 self.documents.session = Cached::Known(issued.version, session);
                 self.connected(call, link, *arrival, &now, present, fx);
+                match gone {
+                    None => self.serve(now.subscriptions, fx),
+                    Some(cause) => self.leave(link, cause, fx),
+                }
             }
             (Job::Leave { .. }, After::Left { session }) => {
                 self.documents.session = Cached::Known(issued.version, session);
