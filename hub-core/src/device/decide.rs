@@ -16,7 +16,7 @@ use crate::hello::Refusal;
 use crate::id::{CallId, Epoch, LinkId, Tag};
 use crate::security::{self, Registered};
 use crate::session::Session;
-use crate::store::{Change, Item, Key, Marks};
+use crate::store::{Change, DocumentRef, Item, Key, Marks};
 use crate::time::Timestamp;
 use crate::twin::{Patch, ServicePatch, TwinChange};
 
@@ -60,18 +60,14 @@ impl Device {
     }
 
     fn connect(&mut self, call: CallId, link: LinkId, arrival: Box<Arrival>, fx: &mut Effects) {
-        let key = Key::identity(&self.address);
-        let (Some(identity), Some(guard)) =
-            (self.documents.identity.get(), self.documents.identity.at(key))
-        else {
-            return fx.answer(call, Answer::Refused(Refusal::Unknown(self.address.clone())));
+        let guard = match self.may_connect(&arrival) {
+            Ok(guard) => guard,
+            Err(_) if self.doubts() => {
+                let job = Job::Connect { call, link, arrival, gone: None };
+                return self.jobs.push_front(job);
+            }
+            Err(refusal) => return fx.answer(call, Answer::Refused(refusal)),
         };
-        if identity.generation() != arrival.grant.generation {
-            return fx.answer(call, Answer::Refused(Refusal::Unknown(self.address.clone())));
-        }
-        if !identity.is_enabled() {
-            return fx.answer(call, Answer::Refused(Refusal::Disabled(self.address.clone())));
-        }
         let before = self.documents.session.get();
         let present = arrival.session == crate::hello::SessionMode::Persistent
             && before.is_some_and(|session| session.stored);
@@ -88,6 +84,25 @@ impl Device {
         );
         let after = After::Connected { session: Box::new(session), present };
         self.write(Job::Connect { call, link, arrival, gone: None }, change, after, fx);
+    }
+
+    fn may_connect(&self, arrival: &Arrival) -> Result<DocumentRef, Refusal> {
+        let unknown = || Refusal::Unknown(self.address.clone());
+        let identity = self.documents.identity.get().ok_or_else(unknown)?;
+        if identity.generation() != arrival.grant.generation {
+            return Err(unknown());
+        }
+        if !identity.is_enabled() {
+            return Err(Refusal::Disabled(self.address.clone()));
+        }
+        self.documents.identity.at(Key::identity(&self.address)).ok_or_else(unknown)
+    }
+
+    /// The identity, as long as it is there and enabled, to be required by a change.
+    fn enabled(&self) -> Option<(u64, DocumentRef)> {
+        let identity = self.documents.identity.get().filter(|identity| identity.is_enabled())?;
+        let guard = self.documents.identity.at(Key::identity(&self.address))?;
+        Some((identity.generation(), guard))
     }
 
     /// The session after a link of this epoch has gone, and what it held made visible. Claims are
@@ -172,9 +187,15 @@ impl Device {
         let session = self.documents.session.at(Key::session(&self.address));
         let twin = self.documents.twin.at(Key::twin(&self.address));
         let (Some(session), Some(guard)) = (session, twin) else {
+            if self.doubts() {
+                return self.jobs.push_front(job);
+            }
             return fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address)));
         };
         if !self.is_live(*epoch) {
+            if self.doubts() {
+                return self.jobs.push_front(job);
+            }
             // Taken over, perhaps on another node: an older link writes nothing.
             if self.is_current(link) {
                 self.close(CloseReason::TakenOver, fx);
@@ -186,18 +207,23 @@ impl Device {
         let changed = Patch::parse(patch, limits)
             .and_then(|parsed| twin.report(&parsed, *if_version, self.now, limits));
         match changed {
-            Err(error) => fx.say(link, Outbound::Refused(tag, error.into())),
-            Ok(change) if change.is_empty() => {
-                let version = twin.reported_version();
-                self.reported(link, tag, version, fx);
-            }
-            Ok(_) => {
+            Ok(change) if !change.is_empty() => {
                 // The twin is changed in place; until the outcome is known nobody reads it,
                 // and a refusal forgets it.
                 let after = After::Reported { version: twin.reported_version() };
                 let change = Change::new().require(&session).replace(&guard, twin.encode());
                 self.write(job, change, after, fx);
             }
+            // Nothing will be written, so no guard would tell that this is outdated.
+            _ if !self.fresh => {
+                self.documents.forget();
+                self.jobs.push_front(job);
+            }
+            Ok(_) => {
+                let version = twin.reported_version();
+                self.reported(link, tag, version, fx);
+            }
+            Err(error) => fx.say(link, Outbound::Refused(tag, error.into())),
         }
     }
 
@@ -219,7 +245,12 @@ impl Device {
         }
     }
 
-    fn get_twin(&self, link: LinkId, tag: Tag, fx: &mut Effects) {
+    fn get_twin(&mut self, link: LinkId, tag: Tag, fx: &mut Effects) {
+        if !self.fresh {
+            // No guard would tell that the cached one is outdated.
+            self.documents.twin = Cached::Unknown;
+            return self.jobs.push_front(Job::GetTwin { link, tag });
+        }
         match self.documents.twin.get() {
             _ if !self.subscribed(Interest::TwinResponses) => {
                 fx.say(link, Outbound::Receipt(tag));
@@ -284,18 +315,12 @@ impl Device {
     fn request(&mut self, call: CallId, request: Request, fx: &mut Effects) {
         match request {
             Request::Send(message) => {
-                let key = Key::identity(&self.address);
-                let (Some(identity), Some(guard)) =
-                    (self.documents.identity.get(), self.documents.identity.at(key))
-                else {
-                    return fx.fail(call, HubError::not_found(&self.address));
+                let Some((generation, guard)) = self.enabled() else {
+                    return self.not_found(call, Request::Send(message), fx);
                 };
-                if !identity.is_enabled() {
-                    return fx.fail(call, HubError::not_found(&self.address));
-                }
                 let accepted = delivery::accept(
                     &self.address,
-                    identity.generation(),
+                    generation,
                     message.clone(),
                     self.now,
                     &self.setup.limits,
@@ -309,6 +334,9 @@ impl Device {
                         self.write(job, change, after, fx);
                     }
                 }
+            }
+            Request::Invoke(method) if self.enabled().is_none() => {
+                self.not_found(call, Request::Invoke(method), fx);
             }
             Request::Invoke(method) => self.invoke(call, method, fx),
             Request::PatchTwin(patch, if_match) => {
@@ -342,6 +370,13 @@ impl Device {
         }
     }
 
+    fn not_found(&mut self, call: CallId, request: Request, fx: &mut Effects) {
+        if self.doubts() {
+            return self.jobs.push_front(Job::Ask { call, request });
+        }
+        fx.fail(call, HubError::not_found(&self.address));
+    }
+
     fn write_twin(
         &mut self,
         call: CallId,
@@ -350,11 +385,15 @@ impl Device {
         replace: bool,
         fx: &mut Effects,
     ) {
+        let request = |patch, if_match| match replace {
+            true => Request::ReplaceTwin(patch, if_match),
+            false => Request::PatchTwin(patch, if_match),
+        };
         let guard = self.documents.twin.at(Key::twin(&self.address));
         let (Cached::Known(_, twin), Some(guard), Some(_)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
-            return fx.fail(call, HubError::not_found(&self.address));
+            return self.not_found(call, request(patch, if_match), fx);
         };
         let (now, limits) = (self.now, &self.setup.limits);
         let etag = if_match.as_deref();
@@ -364,21 +403,20 @@ impl Device {
             twin.patch(&patch, etag, now, limits)
         };
         match result {
-            Err(error) => fx.fail(call, error.into()),
-            Ok(change) if change.is_empty() => {
-                let twin = twin.clone();
-                fx.answer(call, Answer::Twin(twin));
-            }
-            Ok(change) => {
+            Ok(change) if !change.is_empty() => {
                 let after = After::TwinWritten { notice: notice_of(&change) };
                 let write = Change::new().replace(&guard, twin.encode());
-                let request = if replace {
-                    Request::ReplaceTwin(patch, if_match)
-                } else {
-                    Request::PatchTwin(patch, if_match)
-                };
+                let request = request(patch, if_match);
                 self.write(Job::Ask { call, request }, write, after, fx);
             }
+            // Nothing will be written, so no guard would tell that this is outdated.
+            _ if !self.fresh => {
+                self.documents.forget();
+                let request = request(patch, if_match);
+                self.jobs.push_front(Job::Ask { call, request });
+            }
+            Ok(_) => fx.answer(call, Answer::Twin(twin.clone())),
+            Err(error) => fx.fail(call, error.into()),
         }
     }
 

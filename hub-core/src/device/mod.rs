@@ -82,6 +82,8 @@ pub struct Device {
     methods: Correlator,
     jobs: VecDeque<Job>,
     busy: Busy,
+    /// All that the job in hand decides on was read for it.
+    fresh: bool,
     rounds: u32,
     mute_feedback: bool,
 }
@@ -107,6 +109,7 @@ impl Device {
             methods: Correlator::default(),
             jobs: VecDeque::new(),
             busy: Busy::No,
+            fresh: false,
             rounds: 0,
             mute_feedback: false,
         }
@@ -279,7 +282,9 @@ impl Device {
     fn ask(&mut self, call: CallId, request: Request, fx: &mut Effects) {
         match request {
             // A call needs no change, so it need not wait for one: only for the identity.
-            Request::Invoke(method) if self.documents.is_known(Slot::Identity) => {
+            Request::Invoke(method)
+                if self.documents.identity.get().is_some_and(Registered::is_enabled) =>
+            {
                 self.invoke(call, method, fx);
             }
             Request::Settle(token, disposition) => {
@@ -291,12 +296,6 @@ impl Device {
     }
 
     fn invoke(&mut self, call: CallId, method: crate::method::MethodCall, fx: &mut Effects) {
-        let Some(identity) = self.documents.identity.get() else {
-            return fx.fail(call, HubError::not_found(&self.address));
-        };
-        if !identity.is_enabled() {
-            return fx.fail(call, HubError::not_found(&self.address));
-        }
         let listening = self.subscribed(Interest::Methods);
         match self.methods.begin(call, method, listening, self.now, &self.setup.limits) {
             Ok(Some(dispatch)) => self.dispatch(vec![dispatch], fx),
@@ -465,6 +464,8 @@ impl Device {
         match std::mem::replace(&mut self.busy, Busy::No) {
             Busy::Reading(slots) => {
                 let mut readable = true;
+                let needs = self.jobs.front().map_or(0, |job| job.needs().len());
+                self.fresh = slots.len() == needs;
                 for (slot, record) in slots.into_iter().zip(records) {
                     readable &= self.documents.load(slot, record).is_ok();
                 }
@@ -552,7 +553,17 @@ impl Device {
             }
             let Some(job) = self.jobs.pop_front() else { return };
             self.decide(job, fx);
+            self.fresh = false;
         }
+    }
+
+    /// Whether a refusal has to wait. What is cached may be outdated: only what was read for this
+    /// very job refuses it, and until then the job is decided again.
+    fn doubts(&mut self) -> bool {
+        if !self.fresh {
+            self.documents.forget();
+        }
+        !self.fresh
     }
 
     fn write(&mut self, job: Job, change: Change, after: After, fx: &mut Effects) {
