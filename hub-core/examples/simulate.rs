@@ -1,7 +1,7 @@
-//! Runs the simulation over many seeds: `simulate [FIRST [COUNT [FAULTY_MS]]]`.
+//! Runs the simulation over many seeds: `simulate [FIRST [COUNT [FAULTY_MS [KEEP]]]]`.
 //!
-//! Prints the first failing seed with its last events and the invariant that was broken, and ends
-//! with status 1. With a count of 1 and a seed that passes, prints the hash of the run.
+//! Prints the first failing seed with its last `KEEP` events and facts and the invariant that was
+//! broken, and ends with status 1. With a count of 1 and a seed that passes, prints the hash of the run.
 //!
 //! Faster in release: `cargo run --release -p hub-core --example simulate -- 1 10000`.
 #![expect(
@@ -37,12 +37,15 @@ use world::{Options, examine};
 fn main() -> ExitCode {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
     let mut next = |default| numbers.next().unwrap_or(Ok(default));
-    let (Ok(first), Ok(count), Ok(faulty)) = (next(1), next(1000), next(15_000)) else {
-        eprintln!("usage: simulate [FIRST [COUNT [FAULTY_MS]]]");
+    let (Ok(first), Ok(count), Ok(faulty), Ok(keep)) =
+        (next(1), next(1000), next(15_000), next(80))
+    else {
+        eprintln!("usage: simulate [FIRST [COUNT [FAULTY_MS [KEEP]]]]");
         return ExitCode::from(2);
     };
     let trace = count == 1;
-    let options = Options { trace, faulty, ..Options::new() };
+    let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+    let options = Options { trace, faulty, keep, ..Options::new() };
     for seed in first..first.saturating_add(count) {
         match examine(seed, options) {
             Err(failure) => {

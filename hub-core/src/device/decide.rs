@@ -283,11 +283,8 @@ impl Device {
         let limits = &self.setup.limits;
         let settled =
             delivery::settle(&self.address, &self.audible(offered), *disposition, self.now, limits);
-        let after = After::Settled {
-            sequence: token.sequence,
-            outcome: settled.outcome,
-            feedback: makes_feedback(&settled.change),
-        };
+        let after =
+            After::Settled { outcome: settled.outcome, feedback: makes_feedback(&settled.change) };
         self.write(job, settled.change, after, fx);
     }
 

@@ -7,7 +7,7 @@ use super::input::{Arrival, Request};
 use crate::delivery::{MessageOutcome, Offered};
 use crate::error::DisconnectCause;
 use crate::frame::{Disposition, Guarantee, Interest, LockToken, Subscriptions};
-use crate::id::{CallId, Epoch, LinkId, SequenceNumber, Tag};
+use crate::id::{CallId, Epoch, LinkId, Tag};
 use crate::session::Session;
 use crate::store::Item;
 use crate::time::Timestamp;
@@ -112,7 +112,7 @@ pub(crate) enum After {
     Left { session: Box<Session> },
     Subscribed { session: Box<Session>, subscriptions: Subscriptions },
     Reported { version: u64 },
-    Settled { sequence: SequenceNumber, outcome: Option<MessageOutcome>, feedback: bool },
+    Settled { outcome: Option<MessageOutcome>, feedback: bool },
     Buried { feedback: bool },
     Released,
     Sent { expiry: Timestamp },

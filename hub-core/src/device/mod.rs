@@ -190,6 +190,12 @@ impl Device {
         self.jobs.len()
     }
 
+    /// How many messages are out for delivery.
+    #[must_use]
+    pub fn offers(&self) -> usize {
+        self.mailbox.out()
+    }
+
     fn expiry(&self, grant: &Grant) -> Option<Timestamp> {
         let ends = (grant.expires != Timestamp::MAX).then_some(grant.expires)?;
         Some(ends.after(self.setup.limits.token_grace))

@@ -10,3 +10,4 @@ mod left_while_connecting;
 mod older_link;
 mod rig;
 mod stale_cache;
+mod window;

@@ -10,9 +10,6 @@ use crate::fact::{Fact, Moment};
 use crate::invariants::{self, Invariant};
 use crate::world::World;
 
-/// How many of the last events and facts a failure tells.
-const LAST: usize = 80;
-
 #[derive(Default)]
 pub(crate) struct Oracle {
     invariants: Vec<Box<dyn Invariant>>,
@@ -23,6 +20,7 @@ pub(crate) struct Oracle {
 }
 
 struct Trace {
+    keep: usize,
     last: VecDeque<String>,
     hash: u64,
 }
@@ -33,7 +31,7 @@ impl Trace {
         for byte in line.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        if self.last.len() == LAST {
+        if self.last.len() == self.keep {
             self.last.pop_front();
         }
         self.last.push_back(line);
@@ -41,12 +39,17 @@ impl Trace {
 }
 
 impl Oracle {
-    pub(crate) fn new(trace: bool) -> Self {
+    /// Hashes everything and keeps the last `keep` events and facts, if `trace`.
+    pub(crate) fn new(trace: bool, keep: usize) -> Self {
         Self {
             invariants: invariants::all(),
             violation: None,
             facts: 0,
-            trace: trace.then(|| Trace { last: VecDeque::new(), hash: 0xcbf2_9ce4_8422_2325 }),
+            trace: trace.then(|| Trace {
+                keep,
+                last: VecDeque::new(),
+                hash: 0xcbf2_9ce4_8422_2325,
+            }),
         }
     }
 

@@ -45,13 +45,15 @@ pub(crate) struct Options {
     pub(crate) bug: Option<Bug>,
     /// Keep and hash all events as text.
     pub(crate) trace: bool,
+    /// How many of the last events and facts a failure tells.
+    pub(crate) keep: usize,
     /// How long faults last, in milliseconds of the simulated clock.
     pub(crate) faulty: u64,
 }
 
 impl Options {
     pub(crate) fn new() -> Self {
-        Self { bug: None, trace: false, faulty: 15_000 }
+        Self { bug: None, trace: false, keep: 80, faulty: 15_000 }
     }
 }
 
@@ -257,7 +259,7 @@ impl World {
             clients,
             connections: BTreeMap::new(),
             service: Service::default(),
-            oracle: Oracle::new(options.trace),
+            oracle: Oracle::new(options.trace, options.keep),
         }
     }
 

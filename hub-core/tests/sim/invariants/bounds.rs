@@ -76,6 +76,8 @@ impl Invariant for Bounds {
                 // What ends something always gets in: settlements of each link's window and of
                 // callers, and what follows from claims.
                 let most = limits.device_inbox_max + 8 * limits.link_window;
+                let (offers, window) = (device.offers(), limits.offer_window as usize);
+                ensure(offers <= window, || format!("{offers} messages are out for {address}"))?;
                 let waiting = device.waiting();
                 ensure(waiting <= most, || format!("{waiting} jobs wait for {address}"))?;
             }
