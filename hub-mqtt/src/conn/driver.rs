@@ -160,7 +160,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             if let Some(end) = self.say(cx, now, turn) {
                 return Next::End(end);
             }
-            if !heard {
+            // What was written or answered meanwhile may have made room for the peer again. It must
+            // be read then: nothing else would wake this task for it.
+            let resumes = !heard && !self.reading && self.has_room(cx);
+            if !heard && !resumes {
                 match self.down.poll_next(cx) {
                     Poll::Pending => return Next::Wait,
                     Poll::Ready(outbound) => self.heed(outbound, now, turn),
@@ -183,6 +186,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         turn.end()
     }
 
+    /// Whether the peer may be read. If not, this task is woken when it may: by the stream that
+    /// takes what waits, by the hub's answer, or by the hub that has room.
+    fn has_room(&mut self, cx: &mut Context<'_>) -> bool {
+        self.writer.waiting() < WAITING_MAX
+            && !self.session.is_full(self.hub.limits())
+            && (self.up.has_room() || self.up.poll_ready(cx).is_ready())
+    }
+
     /// Reads once, and hands the packets to the session. Says whether there may be more to read.
     fn hear(
         &mut self,
@@ -191,14 +202,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         read: &mut [u8],
         turn: &mut Turn,
     ) -> bool {
-        let limits = self.hub.limits();
-        let room = self.writer.waiting() < WAITING_MAX
-            && !self.session.is_full(limits)
-            && (self.up.has_room() || self.up.poll_ready(cx).is_ready());
-        self.reading = room;
-        if !room {
+        self.reading = self.has_room(cx);
+        if !self.reading {
             return false;
         }
+        let limits = self.hub.limits();
         let mut buffer = ReadBuf::new(read);
         if !self.reader.has_packets() {
             match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {

@@ -131,7 +131,7 @@ async fn read_connect<IO>(
 where
     IO: AsyncRead + Unpin,
 {
-    let mut needs = 2;
+    let mut needs = 1;
     loop {
         while buffer.len() < needs {
             buffer.reserve(512);

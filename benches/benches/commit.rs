@@ -1,0 +1,12 @@
+//! Wall time of the benches in `benches::commit`. See the README for what each number means.
+
+use benches::commit::{Append, Replace};
+use benches::measure;
+use criterion::Criterion;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    measure::<Append>(&mut criterion);
+    measure::<Replace>(&mut criterion);
+    criterion.final_summary();
+}

@@ -1,0 +1,14 @@
+//! Wall time of the benches in `benches::engine`. See the README for what each number means.
+
+use benches::engine::{Message, Method, Report, Telemetry};
+use benches::measure;
+use criterion::Criterion;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    measure::<Telemetry>(&mut criterion);
+    measure::<Method>(&mut criterion);
+    measure::<Report>(&mut criterion);
+    measure::<Message>(&mut criterion);
+    criterion.final_summary();
+}
