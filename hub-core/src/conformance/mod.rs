@@ -2,8 +2,10 @@
 //!
 //! A store's tests need a [`Fixture`](store::Fixture), which opens fresh stores, and one line:
 //!
-//! ```ignore
-//! hub_core::store_tests!(store::Fresh(MyStore::new));
+//! ```
+//! use hub_core::conformance::store::{Fresh, Model};
+//!
+//! hub_core::store_tests!(Fresh(Model::new)); // Your store instead of the kit's own.
 //! ```
 //!
 //! It expands to one test per case. A case is named after the sentence of the contract

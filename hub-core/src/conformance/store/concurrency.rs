@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use futures::FutureExt;
 
 use super::Fixture;
 use super::probe::{
@@ -27,43 +28,49 @@ pub async fn s1_read_shows_one_instant<F: Fixture>(fixture: &mut F) {
     let (a, z, d) = (twin("a"), twin("z"), mailbox("d"));
     let change = Change::new().create(a.clone(), "0".into()).create(z.clone(), "0".into());
     let mut version = probe.done(change).await.version;
-    let done = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> = (0..3)
-        .map(|_| {
-            let (probe, done) = (probe.clone(), Arc::clone(&done));
-            let asks = [Ask::Document(z.clone()), Ask::Depth(d.clone()), Ask::Document(a.clone())];
-            tokio::spawn(async move {
-                while !done.load(Ordering::Relaxed) {
-                    let records = probe.read(&asks).await;
-                    let [
-                        Some(Record::Document(one)),
-                        Some(Record::Depth(depth)),
-                        Some(Record::Document(two)),
-                    ] = &records[..]
-                    else {
-                        panic!("{records:?}")
-                    };
-                    let depth = u64::from(*depth);
-                    assert_eq!((number(&one.body), depth), (number(&two.body), depth));
-                    assert_eq!(number(&one.body), depth, "documents and depth");
-                    tokio::task::yield_now().await;
-                }
-            })
-        })
-        .collect();
-    for count in 1..=100_u32 {
-        let body = Bytes::from(count.to_string());
-        let change = Change::new()
-            .replace(&DocumentRef::new(a.clone(), version), body.clone())
-            .push(item(&d, "x"))
-            .replace(&DocumentRef::new(z.clone(), version), body);
-        version = probe.done(change).await.version;
-        tokio::task::yield_now().await;
-    }
-    done.store(true, Ordering::Relaxed);
-    for reader in readers {
-        reader.await.unwrap();
-    }
+    let (done, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let asks = [Ask::Document(z.clone()), Ask::Depth(d.clone()), Ask::Document(a.clone())];
+    let reader = |_| {
+        let (probe, done, reads) = (probe.clone(), Arc::clone(&done), Arc::clone(&reads));
+        let asks = asks.clone();
+        async move {
+            while !done.load(Ordering::Relaxed) {
+                let records = probe.read(&asks).await;
+                let [
+                    Some(Record::Document(one)),
+                    Some(Record::Depth(depth)),
+                    Some(Record::Document(two)),
+                ] = &records[..]
+                else {
+                    panic!("{records:?}")
+                };
+                let depth = u64::from(*depth);
+                assert_eq!((number(&one.body), number(&two.body)), (depth, depth));
+                reads.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let writer = {
+        let (probe, done, reads) = (probe.clone(), Arc::clone(&done), Arc::clone(&reads));
+        async move {
+            let mut count = 0;
+            // Until there were enough reads between enough writes, however fast either is here.
+            while count < 100 || reads.load(Ordering::Relaxed) < 200 {
+                count += 1;
+                let body = Bytes::from(count.to_string());
+                let change = Change::new()
+                    .replace(&DocumentRef::new(a.clone(), version), body.clone())
+                    .push(Push { capacity: u32::MAX, ..item(&d, "x") })
+                    .replace(&DocumentRef::new(z.clone(), version), body);
+                version = probe.done(change).await.version;
+                tokio::task::yield_now().await;
+            }
+            done.store(true, Ordering::Relaxed);
+        }
+    };
+    let readers = (0..5).map(reader).map(FutureExt::boxed);
+    together(readers.chain([writer.boxed()])).await;
 }
 
 /// Batches that touch the same records in opposite orders do not wait for each other for ever.
@@ -139,18 +146,24 @@ pub async fn s5_one_of_many_writers_wins<F: Fixture>(fixture: &mut F) {
 pub async fn s5_no_write_is_lost<F: Fixture>(fixture: &mut F) {
     let probe = Probe::open(fixture).await;
     probe.create(&twin("d"), "0").await;
+    let start = Arc::new(tokio::sync::Barrier::new(6));
     let writers = (0..6).map(|_| {
-        let probe = probe.clone();
+        let (probe, start) = (probe.clone(), Arc::clone(&start));
         async move {
             for _ in 0..10 {
+                let mut read = probe.document(&twin("d")).await.unwrap();
+                // All have read the same before the first of them writes.
+                start.wait().await;
                 loop {
-                    let read = probe.document(&twin("d")).await.unwrap();
                     let next = (number(&read.body) + 1).to_string();
                     let change = Change::new().replace(&read.at, next.into());
                     if is_committed(&probe.one(change).await) {
                         break;
                     }
+                    read = probe.document(&twin("d")).await.unwrap();
+                    tokio::task::yield_now().await;
                 }
+                start.wait().await;
             }
         }
     });
@@ -281,22 +294,20 @@ pub async fn s12_appends_at_once_are_contiguous<F: Fixture>(fixture: &mut F) {
 /// A reader that follows the writers sees every number, each once, in order.
 pub async fn s12_tail_never_skips<F: Fixture>(fixture: &mut F) {
     let probe = Probe::open(fixture).await;
-    let readers: Vec<_> = (1..=3)
-        .map(|limit| {
-            let probe = probe.clone();
-            tokio::spawn(async move {
-                let mut next = 1;
-                while next <= 300 {
-                    for entry in probe.tail(LOG, next, limit * 7).await {
-                        assert_eq!(entry.sequence.0, next, "skipped, or came back");
-                        next += 1;
-                    }
-                    tokio::task::yield_now().await;
+    let reader = |limit: u32| {
+        let probe = probe.clone();
+        async move {
+            let mut next = 1;
+            while next <= 300 {
+                for entry in probe.tail(LOG, next, limit * 7).await {
+                    assert_eq!(entry.sequence.0, next, "skipped, or came back");
+                    next += 1;
                 }
-            })
-        })
-        .collect();
-    let writers = (0..6).map(|writer| {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let writer = |writer: usize| {
         let probe = probe.clone();
         async move {
             for round in 0..25 {
@@ -309,11 +320,9 @@ pub async fn s12_tail_never_skips<F: Fixture>(fixture: &mut F) {
                 tokio::task::yield_now().await;
             }
         }
-    });
-    together(writers).await;
-    for reader in readers {
-        reader.await.unwrap();
-    }
+    };
+    let readers = (1..=3).map(reader).map(FutureExt::boxed);
+    together(readers.chain((0..6).map(writer).map(FutureExt::boxed))).await;
 }
 
 /// Entries of changes that are committed at once do not come between each other.

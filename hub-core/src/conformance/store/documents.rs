@@ -302,6 +302,7 @@ pub async fn s19_scan_pages_meet<F: Fixture>(fixture: &mut F) {
             let Some(last) = page.last() else { break };
             after = Some(last.at.key().id.as_ref().to_owned());
             found.extend(page.iter().map(|document| text(&document.body)));
+            assert!(found.len() <= ids.len(), "in pages of {limit}: {found:?}");
         }
         assert_eq!(found, ids, "in pages of {limit}");
     }

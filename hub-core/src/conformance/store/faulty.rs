@@ -312,3 +312,6 @@ impl<S: Store> Store for Faulty<S> {
         turns(fate.delay_after).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Long random histories: a store and the [`Model`] do the same, and every answer is compared.
+//! Long random histories: a store and the [`Model`](super::Model) do the same, and every answer is compared.
 //!
 //! Versions and the numbers of queue items are the store's own affair, so they are not compared but
 //! translated: the model's are what the history speaks of, and the store's are looked up.
@@ -10,10 +10,10 @@ use self::walk::Walk;
 use super::{Fixture, Random};
 
 /// How many histories a case runs, and how long each is.
-const HISTORIES: u64 = 8;
+const HISTORIES: u64 = 16;
 const STEPS: u64 = 250;
 
-/// Eight histories of 250 steps.
+/// Sixteen histories of 250 steps.
 pub async fn history_matches_the_model<F: Fixture>(fixture: &mut F) {
     for seed in 0..HISTORIES {
         history(fixture, seed, STEPS, 0).await;

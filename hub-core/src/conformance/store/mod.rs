@@ -1,6 +1,6 @@
 //! The conformance kit for stores.
 //!
-//! - [`documents`], [`changes`], [`queues`], [`claims`], [`logs`], [`time`], [`nudges`]: what every
+//! - [`documents`], [`changes`], [`judging`], [`queues`], [`claims`], [`logs`], [`time`], [`nudges`]: what every
 //!   call promises by itself.
 //! - [`retry`], [`reopen`]: repeated batches, dropped futures, closing and opening again.
 //! - [`concurrency`]: many tasks at once.
@@ -16,6 +16,7 @@ pub mod concurrency;
 pub mod documents;
 mod faulty;
 pub mod history;
+pub mod judging;
 pub mod logs;
 mod model;
 pub mod nudges;
@@ -123,6 +124,8 @@ macro_rules! store_tests {
                 s4_failed_guard_leaves_no_trace
                 s4_a_full_queue_leaves_no_trace
                 s4_a_refused_append_takes_no_number
+            }
+            judging {
                 s20_guards_see_the_state_before_the_change
                 s20_no_record_is_written_twice
                 s20_a_cleared_queue_takes_no_other_step
@@ -233,4 +236,59 @@ macro_rules! __store_tests {
             $crate::conformance::store::run(stringify!($case), case).await;
         }
     )+)+};
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    const KIT: &str = include_str!("mod.rs");
+    const CONTRACT: &str = include_str!("../../store/mod.rs");
+    const SUBJECTS: [&str; 12] = [
+        include_str!("changes.rs"),
+        include_str!("claims.rs"),
+        include_str!("concurrency.rs"),
+        include_str!("documents.rs"),
+        include_str!("history.rs"),
+        include_str!("judging.rs"),
+        include_str!("logs.rs"),
+        include_str!("nudges.rs"),
+        include_str!("queues.rs"),
+        include_str!("reopen.rs"),
+        include_str!("retry.rs"),
+        include_str!("time.rs"),
+    ];
+
+    fn cases_written() -> BTreeSet<&'static str> {
+        let lines = SUBJECTS.iter().flat_map(|subject| subject.lines());
+        let names = lines.filter_map(|line| {
+            let (name, rest) = line.strip_prefix("pub async fn ")?.split_once("<F: Fixture>")?;
+            rest.starts_with("(fixture: &mut F) {").then_some(name)
+        });
+        names.collect()
+    }
+
+    fn cases_run() -> BTreeSet<&'static str> {
+        let (_, list) = KIT.split_once("macro_rules! store_tests").unwrap();
+        let (list, _) = list.split_once("macro_rules! __store_tests").unwrap();
+        let names = list.lines().map(str::trim);
+        names.filter(|name| name.starts_with('s') || name.starts_with("history_")).collect()
+    }
+
+    #[test]
+    fn every_case_written_is_run() {
+        assert_eq!(cases_written(), cases_run());
+    }
+
+    #[test]
+    fn every_sentence_has_a_case_and_every_case_a_sentence() {
+        let sentences = CONTRACT.lines().filter_map(|line| {
+            let (sentence, _) = line.strip_prefix("//! - **S")?.split_once("**")?;
+            Some(format!("s{sentence}"))
+        });
+        let named = cases_run().into_iter().filter_map(|case| case.split_once('_'));
+        let named: BTreeSet<_> =
+            named.map(|(sentence, _)| sentence.to_owned()).filter(|s| s != "history").collect();
+        assert_eq!(named, sentences.collect());
+    }
 }

@@ -36,6 +36,7 @@ pub async fn s21_a_nudge_ends_a_wait_under_way<F: Fixture>(fixture: &mut F) {
     let woken = async {
         while probe.document(&twin("d")).await.is_none() {
             probe.store().nudged(&name).await;
+            tokio::task::yield_now().await;
         }
     };
     let create = async {

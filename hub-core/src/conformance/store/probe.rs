@@ -226,6 +226,17 @@ pub(super) fn item(queue: &QueueId, body: &str) -> Push {
     }
 }
 
+/// The same push with a capacity.
+pub(super) fn within(capacity: u32, push: Push) -> Push {
+    Push { capacity, ..push }
+}
+
+/// Pushes an item and reads it back.
+pub(super) async fn pushed<S: Store>(probe: &Probe<S>, queue: &QueueId, body: &str) -> Item {
+    let sequence = probe.push(item(queue, body)).await;
+    probe.item(queue, sequence).await.unwrap()
+}
+
 pub(super) fn entries(bodies: &[&str]) -> Entries {
     let ends = bodies.iter().scan(0, |end, body| {
         *end += body.len() as u32;
@@ -246,19 +257,25 @@ pub(super) fn texts(items: &[Item]) -> Vec<String> {
 /// A version no store has issued.
 pub(super) const NEVER: Version = Version(u64::MAX);
 
-/// Runs futures as tasks of their own and gives their results in order. Fails as the first does.
+/// Runs futures at once and gives their results in order. Fails as soon as one does.
+///
+/// They are dealt out to three tasks. Between tasks they run in parallel, as the machine has it;
+/// within a task one goes on wherever another waits, which finds what needs exact turns also on a
+/// machine that is busy.
 pub(super) async fn together<T: Send + 'static>(
-    tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+    all: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
-    let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
-    let mut results = Vec::new();
-    for task in tasks {
-        match task.await {
-            Ok(result) => results.push(result),
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+    let mut groups = [const { Vec::new() }; 3];
+    for (index, future) in all.into_iter().enumerate() {
+        groups[index % 3].push(async move { (index, future.await) });
     }
-    results
+    let tasks = groups.map(|group| tokio::spawn(futures::future::join_all(group)));
+    let mut results = match futures::future::try_join_all(tasks).await {
+        Ok(groups) => groups.into_iter().flatten().collect::<Vec<_>>(),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Polls a future at most this often and drops it if it has not ended.

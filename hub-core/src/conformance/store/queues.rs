@@ -2,17 +2,11 @@
 
 use super::Fixture;
 use super::documents::bodies;
-use super::probe::{NEVER, Probe, at, committed, item, mailbox, queue, texts};
+use super::probe::{NEVER, Probe, at, committed, item, mailbox, pushed, queue, texts};
 use crate::id::SequenceNumber;
 use crate::store::{
-    Ask, Change, Item, ItemRef, Marks, Outcome, Push, QueueId, QueueKind, Record, Scope, Store,
-    Version,
+    Ask, Change, Item, ItemRef, Marks, Outcome, Push, QueueKind, Record, Scope, Version,
 };
-
-async fn pushed<S: Store>(probe: &Probe<S>, queue: &QueueId, body: &str) -> Item {
-    let sequence = probe.push(item(queue, body)).await;
-    probe.item(queue, sequence).await.unwrap()
-}
 
 /// Listing shows locked items too, in order, after a number, and takes nothing.
 pub async fn s22_listing_shows_all_items_in_order<F: Fixture>(fixture: &mut F) {

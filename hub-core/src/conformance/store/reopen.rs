@@ -104,9 +104,12 @@ pub async fn s17_batches_are_remembered<F: Fixture>(fixture: &mut F) {
         push("2"),
     ]);
     let first = probe.send(&batch).await;
+    let read = probe.document(&twin("d")).await.unwrap();
+    probe.done(Change::new().remove(&read.at)).await;
     let Some(probe) = probe.reopen(fixture).await else { return };
     assert_eq!(probe.send(&batch).await, first);
     assert_eq!((probe.depth(&mailbox("d")).await, probe.texts(LOG).await.len()), (1, 1));
+    assert_eq!(probe.document(&twin("d")).await, None);
 }
 
 /// What was read before a crash does not hold for a record made after it.

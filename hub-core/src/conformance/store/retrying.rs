@@ -34,6 +34,11 @@ impl<S> Retry<S> {
     pub fn inner(&self) -> &S {
         &self.inner
     }
+
+    /// The store inside, without the retries.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 /// Evaluates a call until it is answered. A macro, because the calls borrow what they are given.

@@ -175,7 +175,7 @@ fn place<S: Store>(random: &mut Random, walk: &Walk<S>) -> SequenceNumber {
 }
 
 fn body(random: &mut Random, longest: u64) -> Bytes {
-    (0..random.below(longest)).map(|_| random.next() as u8).collect()
+    (0..random.below(longest)).map(|_| random.number() as u8).collect()
 }
 
 fn marks(random: &mut Random) -> Marks {
@@ -195,7 +195,7 @@ fn entries(random: &mut Random) -> Entries {
 /// Mostly the version the document has; else an old one of it, another's, or a wrong absence.
 fn version<S: Store>(random: &mut Random, walk: &Walk<S>, key: &Key) -> Option<Version> {
     match random.below(10) {
-        0 => walk.any_version(random.next()),
+        0 => walk.any_version(random.number()),
         1 => None,
         _ => walk.version_of(key),
     }
@@ -203,8 +203,11 @@ fn version<S: Store>(random: &mut Random, walk: &Walk<S>, key: &Key) -> Option<V
 
 /// Mostly an item as it is; else an old state of one, which may be settled by now.
 fn item<S: Store>(random: &mut Random, walk: &Walk<S>) -> Option<ItemRef> {
-    let mut item =
-        if random.percent(80) { walk.item(random.next()) } else { walk.old_item(random.next()) }?;
+    let mut item = if random.percent(80) {
+        walk.item(random.number())
+    } else {
+        walk.old_item(random.number())
+    }?;
     if random.percent(5) {
         item = ItemRef::new(queue(random), item.sequence(), item.version());
     }
