@@ -8,10 +8,9 @@ mod metrics;
 pub mod problem;
 mod server;
 pub mod session;
-pub mod tls;
 pub mod topics;
 pub mod username;
 
 pub use self::metrics::Metrics;
 pub use self::server::{MqttMetrics, MqttStreamHandler, MqttTransport, MqttTransportBuilder};
-pub use self::tls::{TlsError, TlsSettings};
+pub use hub_tls::{TlsError, TlsSettings};

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use crate::conn;
 use crate::metrics::{Counters, Metrics};
-use crate::tls::TlsSettings;
+use hub_tls::TlsSettings;
 
 /// Connections that the operating system holds until they are taken.
 const BACKLOG: u32 = 4096;
