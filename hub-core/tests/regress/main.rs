@@ -7,6 +7,7 @@
 )]
 
 mod left_while_connecting;
+mod made_anew;
 mod older_link;
 mod rig;
 mod stale_cache;

@@ -12,7 +12,9 @@ use hub_core::id::{Address, CallId, LinkId, NodeId, Tag};
 use hub_core::limits::Limits;
 use hub_core::registry::{Context, IdentitySpec, Status, create};
 use hub_core::session::Session;
-use hub_core::store::{Ask, Batch, BatchId, Change, DocumentRef, Key, Outcome, Record, Store as _};
+use hub_core::store::{
+    Ask, Batch, BatchId, Change, DocumentRef, Key, Outcome, QueueId, Record, Store as _,
+};
 use hub_core::time::Timestamp;
 use hub_core::twin::Twin;
 use hub_store_memory::MemoryStore;
@@ -75,6 +77,16 @@ impl Rig {
                 .create(key, body)
                 .create(Key::twin(&self.address), Twin::new(START).encode()),
         };
+        assert!(matches!(self.commit(change), Outcome::Committed(_)));
+    }
+
+    /// Deletes the device, as the registry does.
+    pub(crate) fn delete(&mut self) {
+        let keys =
+            [Key::identity(&self.address), Key::twin(&self.address), Key::session(&self.address)];
+        let there = keys.iter().filter_map(|key| self.version(key));
+        let change = there.fold(Change::new(), |change, at| change.remove(&at));
+        let change = change.clear(QueueId::mailbox(&self.address));
         assert!(matches!(self.commit(change), Outcome::Committed(_)));
     }
 
