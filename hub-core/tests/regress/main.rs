@@ -6,6 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod foreign_lock;
 mod left_while_connecting;
 mod made_anew;
 mod older_link;
