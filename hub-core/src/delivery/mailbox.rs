@@ -9,7 +9,7 @@ use crate::envelope::{Ack, Stored, SystemProperty};
 use crate::frame::{Delivery, LockToken};
 use crate::id::SequenceNumber;
 use crate::limits::Limits;
-use crate::store::{Item, ItemRef};
+use crate::store::{Item, ItemRef, Version};
 use crate::time::Timestamp;
 
 /// A message that somebody holds the latest claim of.
@@ -133,9 +133,12 @@ impl Mailbox {
         limits: &Limits,
     ) -> Vec<Claimed> {
         self.claiming = false;
-        // A full answer may have left some behind.
         if u32::try_from(items.len()).is_ok_and(|n| n >= limit) {
+            // A full answer may have left some behind.
             self.maybe_more = true;
+        } else {
+            // Others may hold some under a lock that ends without a sign.
+            self.look_at(now.after(limits.c2d_poll_every));
         }
         let judged: Vec<_> = items.iter().filter_map(|item| judge(item, now, limits)).collect();
         for claimed in judged.iter().filter(|claimed| claimed.verdict == Verdict::Offer) {
@@ -152,8 +155,16 @@ impl Mailbox {
             .filter(|offered| offered.at.version() == token.version && now < offered.until)
     }
 
-    /// A message is settled, or given back: its place in the window is free.
-    pub fn forget(&mut self, sequence: SequenceNumber) {
+    /// This claim of a message has ended: its place in the window is free. That of a later claim
+    /// of the same message is not.
+    pub fn forget(&mut self, sequence: SequenceNumber, claim: Version) {
+        if self.out.get(&sequence).is_some_and(|offered| offered.at.version() == claim) {
+            self.gone(sequence);
+        }
+    }
+
+    /// A message is gone, whoever held it.
+    pub fn gone(&mut self, sequence: SequenceNumber) {
         if self.out.remove(&sequence).is_some() {
             self.maybe_more = true;
         }

@@ -8,22 +8,27 @@ use super::cache::Cached;
 use super::effect::{Answer, Effects, Purpose};
 use super::input::{Arrival, Request};
 use super::job::{After, By, Found, Job};
-use super::{Busy, Device, PURGE_STEP};
+use super::{Busy, Device, LINK_GONE, PURGE_STEP};
 use crate::delivery::{self, MessageOutcome, Offered, Verdict};
 use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
 use crate::frame::{Interest, Outbound, Subscriptions};
 use crate::hello::Refusal;
-use crate::id::{CallId, LinkId, Tag};
+use crate::id::{CallId, Epoch, LinkId, Tag};
 use crate::security::{self, Registered};
 use crate::session::Session;
-use crate::store::{Change, Item, Key, Marks};
+use crate::store::{Change, DocumentRef, Item, Key, Marks};
 use crate::time::Timestamp;
 use crate::twin::{Patch, ServicePatch, TwinChange};
 
 impl Device {
     pub(super) fn decide(&mut self, job: Job, fx: &mut Effects) {
         match job {
-            Job::Connect { call, link, arrival } => self.connect(call, link, arrival, fx),
+            Job::Connect { call, gone: Some(_), .. } => {
+                fx.answer(call, Answer::Refused(Refusal::Unavailable(LINK_GONE)));
+            }
+            Job::Connect { call, link, arrival, gone: None } => {
+                self.connect(call, link, arrival, fx);
+            }
             Job::Leave { epoch, cause, released } => {
                 let (change, after) = self.left(epoch, &released);
                 if change.is_empty() {
@@ -34,9 +39,7 @@ impl Device {
             Job::Subscribe { link, tag, add, remove } => {
                 self.subscribe(Job::Subscribe { link, tag, add, remove }, fx);
             }
-            Job::Report { link, tag, patch, if_version } => {
-                self.report(link, tag, patch, if_version, fx);
-            }
+            Job::Report { .. } => self.report(job, fx),
             Job::GetTwin { link, tag } => self.get_twin(link, tag, fx),
             Job::Settle { .. } => self.settle(job, fx),
             Job::Bury(dead) => self.bury_now(dead, fx),
@@ -57,18 +60,14 @@ impl Device {
     }
 
     fn connect(&mut self, call: CallId, link: LinkId, arrival: Box<Arrival>, fx: &mut Effects) {
-        let key = Key::identity(&self.address);
-        let (Some(identity), Some(guard)) =
-            (self.documents.identity.get(), self.documents.identity.at(key))
-        else {
-            return fx.answer(call, Answer::Refused(Refusal::Unknown(self.address.clone())));
+        let guard = match self.may_connect(&arrival) {
+            Ok(guard) => guard,
+            Err(_) if self.doubts() => {
+                let job = Job::Connect { call, link, arrival, gone: None };
+                return self.jobs.push_front(job);
+            }
+            Err(refusal) => return fx.answer(call, Answer::Refused(refusal)),
         };
-        if identity.generation() != arrival.grant.generation {
-            return fx.answer(call, Answer::Refused(Refusal::Unknown(self.address.clone())));
-        }
-        if !identity.is_enabled() {
-            return fx.answer(call, Answer::Refused(Refusal::Disabled(self.address.clone())));
-        }
         let before = self.documents.session.get();
         let present = arrival.session == crate::hello::SessionMode::Persistent
             && before.is_some_and(|session| session.stored);
@@ -84,17 +83,35 @@ impl Device {
             session.encode(),
         );
         let after = After::Connected { session: Box::new(session), present };
-        self.write(Job::Connect { call, link, arrival }, change, after, fx);
+        self.write(Job::Connect { call, link, arrival, gone: None }, change, after, fx);
+    }
+
+    fn may_connect(&self, arrival: &Arrival) -> Result<DocumentRef, Refusal> {
+        let unknown = || Refusal::Unknown(self.address.clone());
+        let identity = self.documents.identity.get().ok_or_else(unknown)?;
+        if identity.generation() != arrival.grant.generation {
+            return Err(unknown());
+        }
+        if !identity.is_enabled() {
+            return Err(Refusal::Disabled(self.address.clone()));
+        }
+        self.documents.identity.at(Key::identity(&self.address)).ok_or_else(unknown)
+    }
+
+    /// The identity, as long as it is there and enabled, to be required by a change.
+    fn enabled(&self) -> Option<(u64, DocumentRef)> {
+        let identity = self.documents.identity.get().filter(|identity| identity.is_enabled())?;
+        let guard = self.documents.identity.at(Key::identity(&self.address))?;
+        Some((identity.generation(), guard))
     }
 
     /// The session after a link of this epoch has gone, and what it held made visible. Claims are
     /// given back as a kindness: after a conflict the lock's end does it.
-    fn left(&self, epoch: crate::id::Epoch, released: &[Offered]) -> (Change, After) {
+    fn left(&self, epoch: Epoch, released: &[Offered]) -> (Change, After) {
         let mut change = Change::new();
         let mut after = After::Released;
         if let Cached::Known(version, session) = &self.documents.session
-            && session.epoch == epoch
-            && session.is_connected()
+            && self.is_live(epoch)
         {
             let session = session.disconnected(self.now);
             change = change.write(&Key::session(&self.address), Some(*version), session.encode());
@@ -129,14 +146,14 @@ impl Device {
         if !online.stored || subscriptions == online.subscriptions {
             return self.subscribed_now(link, tag, subscriptions, fx);
         }
-        let Cached::Known(version, session) = &self.documents.session else { return };
-        if session.epoch != online.epoch {
+        let live = self.is_live(online.epoch);
+        let Some((version, session)) = self.documents.session.known().filter(|_| live) else {
             // Another node has taken over; its document must not be touched.
             return self.close(CloseReason::TakenOver, fx);
-        }
-        let session = Session { subscriptions, active: self.now, ..(**session).clone() };
+        };
+        let session = Session { subscriptions, active: self.now, ..session.clone() };
         let change =
-            Change::new().write(&Key::session(&self.address), Some(*version), session.encode());
+            Change::new().write(&Key::session(&self.address), Some(version), session.encode());
         let after = After::Subscribed { session: Box::new(session), subscriptions };
         self.write(job, change, after, fx);
     }
@@ -163,36 +180,59 @@ impl Device {
         }
     }
 
-    fn report(
-        &mut self,
-        link: LinkId,
-        tag: Tag,
-        patch: Bytes,
-        if_version: Option<u64>,
-        fx: &mut Effects,
-    ) {
-        let key = Key::twin(&self.address);
-        let guard = self.documents.twin.at(key);
-        let (Cached::Known(_, twin), Some(guard)) = (&mut self.documents.twin, guard) else {
+    fn report(&mut self, job: Job, fx: &mut Effects) {
+        let Job::Report { link, epoch, tag, patch, if_version } = &job else { return };
+        let (link, tag) = (*link, *tag);
+        let session = self.documents.session.at(Key::session(&self.address));
+        let twin = self.documents.twin.at(Key::twin(&self.address));
+        let (Some(session), Some(guard)) = (session, twin) else {
+            if self.doubts() {
+                return self.jobs.push_front(job);
+            }
             return fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address)));
         };
-        let limits = &self.setup.limits;
-        let changed = Patch::parse(&patch, limits)
-            .and_then(|parsed| twin.report(&parsed, if_version, self.now, limits));
-        match changed {
-            Err(error) => fx.say(link, Outbound::Refused(tag, error.into())),
-            Ok(change) if change.is_empty() => {
-                let version = twin.reported_version();
-                self.reported(link, tag, version, fx);
+        if !self.is_live(*epoch) {
+            if self.doubts() {
+                return self.jobs.push_front(job);
             }
-            Ok(_) => {
+            // Taken over, perhaps on another node: an older link writes nothing.
+            if self.is_current(link) {
+                self.close(CloseReason::TakenOver, fx);
+            }
+            return;
+        }
+        let Cached::Known(_, twin) = &mut self.documents.twin else { return };
+        let limits = &self.setup.limits;
+        let changed = Patch::parse(patch, limits)
+            .and_then(|parsed| twin.report(&parsed, *if_version, self.now, limits));
+        match changed {
+            Ok(change) if !change.is_empty() => {
                 // The twin is changed in place; until the outcome is known nobody reads it,
                 // and a refusal forgets it.
                 let after = After::Reported { version: twin.reported_version() };
-                let change = Change::new().replace(&guard, twin.encode());
-                self.write(Job::Report { link, tag, patch, if_version }, change, after, fx);
+                let change = Change::new().require(&session).replace(&guard, twin.encode());
+                self.write(job, change, after, fx);
             }
+            // Nothing will be written, so no guard would tell that this is outdated.
+            _ if !self.fresh => {
+                self.documents.forget();
+                self.jobs.push_front(job);
+            }
+            Ok(_) => {
+                let version = twin.reported_version();
+                self.reported(link, tag, version, fx);
+            }
+            Err(error) => fx.say(link, Outbound::Refused(tag, error.into())),
         }
+    }
+
+    /// Whether the store's session is that of this epoch, here. Epochs alone do not tell: those of a
+    /// device that was deleted and made anew begin again.
+    fn is_live(&self, epoch: Epoch) -> bool {
+        let session = self.documents.session.get();
+        session.is_some_and(|session| {
+            session.epoch == epoch && session.node.as_ref() == Some(&self.setup.node)
+        })
     }
 
     pub(super) fn reported(&self, link: LinkId, tag: Tag, version: u64, fx: &mut Effects) {
@@ -205,7 +245,12 @@ impl Device {
         }
     }
 
-    fn get_twin(&self, link: LinkId, tag: Tag, fx: &mut Effects) {
+    fn get_twin(&mut self, link: LinkId, tag: Tag, fx: &mut Effects) {
+        if !self.fresh {
+            // No guard would tell that the cached one is outdated.
+            self.documents.twin = Cached::Unknown;
+            return self.jobs.push_front(Job::GetTwin { link, tag });
+        }
         match self.documents.twin.get() {
             _ if !self.subscribed(Interest::TwinResponses) => {
                 fx.say(link, Outbound::Receipt(tag));
@@ -238,11 +283,8 @@ impl Device {
         let limits = &self.setup.limits;
         let settled =
             delivery::settle(&self.address, &self.audible(offered), *disposition, self.now, limits);
-        let after = After::Settled {
-            sequence: token.sequence,
-            outcome: settled.outcome,
-            feedback: makes_feedback(&settled.change),
-        };
+        let after =
+            After::Settled { outcome: settled.outcome, feedback: makes_feedback(&settled.change) };
         self.write(job, settled.change, after, fx);
     }
 
@@ -270,18 +312,12 @@ impl Device {
     fn request(&mut self, call: CallId, request: Request, fx: &mut Effects) {
         match request {
             Request::Send(message) => {
-                let key = Key::identity(&self.address);
-                let (Some(identity), Some(guard)) =
-                    (self.documents.identity.get(), self.documents.identity.at(key))
-                else {
-                    return fx.fail(call, HubError::not_found(&self.address));
+                let Some((generation, guard)) = self.enabled() else {
+                    return self.not_found(call, Request::Send(message), fx);
                 };
-                if !identity.is_enabled() {
-                    return fx.fail(call, HubError::not_found(&self.address));
-                }
                 let accepted = delivery::accept(
                     &self.address,
-                    identity.generation(),
+                    generation,
                     message.clone(),
                     self.now,
                     &self.setup.limits,
@@ -295,6 +331,9 @@ impl Device {
                         self.write(job, change, after, fx);
                     }
                 }
+            }
+            Request::Invoke(method) if self.enabled().is_none() => {
+                self.not_found(call, Request::Invoke(method), fx);
             }
             Request::Invoke(method) => self.invoke(call, method, fx),
             Request::PatchTwin(patch, if_match) => {
@@ -328,6 +367,13 @@ impl Device {
         }
     }
 
+    fn not_found(&mut self, call: CallId, request: Request, fx: &mut Effects) {
+        if self.doubts() {
+            return self.jobs.push_front(Job::Ask { call, request });
+        }
+        fx.fail(call, HubError::not_found(&self.address));
+    }
+
     fn write_twin(
         &mut self,
         call: CallId,
@@ -336,11 +382,15 @@ impl Device {
         replace: bool,
         fx: &mut Effects,
     ) {
+        let request = |patch, if_match| match replace {
+            true => Request::ReplaceTwin(patch, if_match),
+            false => Request::PatchTwin(patch, if_match),
+        };
         let guard = self.documents.twin.at(Key::twin(&self.address));
         let (Cached::Known(_, twin), Some(guard), Some(_)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
-            return fx.fail(call, HubError::not_found(&self.address));
+            return self.not_found(call, request(patch, if_match), fx);
         };
         let (now, limits) = (self.now, &self.setup.limits);
         let etag = if_match.as_deref();
@@ -350,21 +400,20 @@ impl Device {
             twin.patch(&patch, etag, now, limits)
         };
         match result {
-            Err(error) => fx.fail(call, error.into()),
-            Ok(change) if change.is_empty() => {
-                let twin = twin.clone();
-                fx.answer(call, Answer::Twin(twin));
-            }
-            Ok(change) => {
+            Ok(change) if !change.is_empty() => {
                 let after = After::TwinWritten { notice: notice_of(&change) };
                 let write = Change::new().replace(&guard, twin.encode());
-                let request = if replace {
-                    Request::ReplaceTwin(patch, if_match)
-                } else {
-                    Request::PatchTwin(patch, if_match)
-                };
+                let request = request(patch, if_match);
                 self.write(Job::Ask { call, request }, write, after, fx);
             }
+            // Nothing will be written, so no guard would tell that this is outdated.
+            _ if !self.fresh => {
+                self.documents.forget();
+                let request = request(patch, if_match);
+                self.jobs.push_front(Job::Ask { call, request });
+            }
+            Ok(_) => fx.answer(call, Answer::Twin(twin.clone())),
+            Err(error) => fx.fail(call, error.into()),
         }
     }
 
@@ -447,11 +496,7 @@ impl Device {
         if let Err(reason) = valid {
             return self.close(reason, fx);
         }
-        let taken = match self.documents.session.get() {
-            Some(session) => session.epoch > online.epoch,
-            None => false,
-        };
-        if taken {
+        if !self.is_live(online.epoch) {
             self.close(CloseReason::TakenOver, fx);
         }
         // Whatever woke us may also have left a message.
@@ -494,7 +539,11 @@ impl Device {
             grant: arrival.grant,
         };
         fx.answer(call, Answer::Welcome(Box::new(welcome)));
-        if session.subscriptions.has(Interest::Methods) {
+    }
+
+    /// A new connection is there to be served by what its session is subscribed to.
+    pub(super) fn serve(&mut self, subscriptions: Subscriptions, fx: &mut Effects) {
+        if subscriptions.has(Interest::Methods) {
             let calls = self.methods.listening(self.now);
             self.dispatch(calls, fx);
         }

@@ -7,7 +7,7 @@ use super::input::{Arrival, Request};
 use crate::delivery::{MessageOutcome, Offered};
 use crate::error::DisconnectCause;
 use crate::frame::{Disposition, Guarantee, Interest, LockToken, Subscriptions};
-use crate::id::{CallId, Epoch, LinkId, SequenceNumber, Tag};
+use crate::id::{CallId, Epoch, LinkId, Tag};
 use crate::session::Session;
 use crate::store::Item;
 use crate::time::Timestamp;
@@ -22,10 +22,12 @@ pub(crate) enum By {
 /// What is to be done. Kept until it is done, because a conflict decides it again.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Job {
+    /// `gone` once the link has ended while this was in hand.
     Connect {
         call: CallId,
         link: LinkId,
         arrival: Box<Arrival>,
+        gone: Option<DisconnectCause>,
     },
     /// `released` are the claims the link held.
     Leave {
@@ -39,8 +41,10 @@ pub(crate) enum Job {
         add: Vec<(Interest, Guarantee)>,
         remove: Vec<Interest>,
     },
+    /// `epoch` is the link's: the report counts as long as no later one has taken over.
     Report {
         link: LinkId,
+        epoch: Epoch,
         tag: Tag,
         patch: Bytes,
         if_version: Option<u64>,
@@ -89,7 +93,8 @@ impl Job {
         match self {
             Self::Connect { .. } | Self::Review { .. } => &[Slot::Identity, Slot::Session],
             Self::Leave { .. } | Self::Subscribe { .. } => &[Slot::Session],
-            Self::Report { .. } | Self::GetTwin { .. } => &[Slot::Twin],
+            Self::Report { .. } => &[Slot::Session, Slot::Twin],
+            Self::GetTwin { .. } => &[Slot::Twin],
             Self::Ask { request, .. } => match request {
                 Request::Send(_) | Request::Invoke(_) => &[Slot::Identity],
                 Request::PatchTwin(..) | Request::ReplaceTwin(..) => &[Slot::Identity, Slot::Twin],
@@ -107,7 +112,7 @@ pub(crate) enum After {
     Left { session: Box<Session> },
     Subscribed { session: Box<Session>, subscriptions: Subscriptions },
     Reported { version: u64 },
-    Settled { sequence: SequenceNumber, outcome: Option<MessageOutcome>, feedback: bool },
+    Settled { outcome: Option<MessageOutcome>, feedback: bool },
     Buried { feedback: bool },
     Released,
     Sent { expiry: Timestamp },

@@ -82,12 +82,16 @@ pub struct Device {
     methods: Correlator,
     jobs: VecDeque<Job>,
     busy: Busy,
+    /// All that the job in hand decides on was read for it.
+    fresh: bool,
     rounds: u32,
     mute_feedback: bool,
 }
 
 /// How long after a failed claim the next is tried.
 const CLAIM_RETRY: Duration = Duration::from_secs(1);
+/// What a caller is told whose link ended before it was connected. Most likely nobody listens.
+const LINK_GONE: &str = "the link ended before it was connected";
 /// Most messages one purge step removes.
 const PURGE_STEP: u32 = 256;
 
@@ -105,6 +109,7 @@ impl Device {
             methods: Correlator::default(),
             jobs: VecDeque::new(),
             busy: Busy::No,
+            fresh: false,
             rounds: 0,
             mute_feedback: false,
         }
@@ -122,7 +127,7 @@ impl Device {
         self.now = self.now.max(now);
         match input {
             Input::Connect(call, link, arrival) => {
-                self.enqueue(Job::Connect { call, link, arrival }, fx);
+                self.enqueue(Job::Connect { call, link, arrival, gone: None }, fx);
             }
             Input::Leave(link, cause) => self.leave(link, cause, fx),
             Input::Frame(link, frame) => self.frame(link, frame, fx),
@@ -185,6 +190,12 @@ impl Device {
         self.jobs.len()
     }
 
+    /// How many messages are out for delivery.
+    #[must_use]
+    pub fn offers(&self) -> usize {
+        self.mailbox.out()
+    }
+
     fn expiry(&self, grant: &Grant) -> Option<Timestamp> {
         let ends = (grant.expires != Timestamp::MAX).then_some(grant.expires)?;
         Some(ends.after(self.setup.limits.token_grace))
@@ -195,7 +206,12 @@ impl Device {
     }
 
     fn is_current(&self, link: LinkId) -> bool {
-        self.online.as_ref().is_some_and(|online| online.link == link)
+        self.epoch_of(link).is_some()
+    }
+
+    /// The epoch of a link, as long as this machine knows of none that took over.
+    fn epoch_of(&self, link: LinkId) -> Option<Epoch> {
+        self.online.as_ref().filter(|online| online.link == link).map(|online| online.epoch)
     }
 
     fn enqueue(&mut self, job: Job, fx: &mut Effects) {
@@ -246,24 +262,35 @@ impl Device {
             }
             // What follows changes the session or the twin: a link that was taken over has no
             // say in it any more.
-            _ if !self.is_current(link) => {}
-            Inbound::Report(tag, patch, if_version) => {
-                self.enqueue(Job::Report { link, tag, patch, if_version }, fx);
-            }
-            Inbound::GetTwin(tag) => self.enqueue(Job::GetTwin { link, tag }, fx),
-            Inbound::Subscribe(tag, add) => {
-                self.enqueue(Job::Subscribe { link, tag, add, remove: Vec::new() }, fx);
-            }
-            Inbound::Unsubscribe(tag, remove) => {
-                self.enqueue(Job::Subscribe { link, tag, add: Vec::new(), remove }, fx);
+            frame => {
+                if let Some(epoch) = self.epoch_of(link) {
+                    self.owned(link, epoch, frame, fx);
+                }
             }
         }
+    }
+
+    fn owned(&mut self, link: LinkId, epoch: Epoch, frame: Inbound, fx: &mut Effects) {
+        let job = match frame {
+            Inbound::Report(tag, patch, if_version) => {
+                Job::Report { link, epoch, tag, patch, if_version }
+            }
+            Inbound::GetTwin(tag) => Job::GetTwin { link, tag },
+            Inbound::Subscribe(tag, add) => Job::Subscribe { link, tag, add, remove: Vec::new() },
+            Inbound::Unsubscribe(tag, remove) => {
+                Job::Subscribe { link, tag, add: Vec::new(), remove }
+            }
+            Inbound::Telemetry(..) | Inbound::Settle(..) | Inbound::Reply(..) => return,
+        };
+        self.enqueue(job, fx);
     }
 
     fn ask(&mut self, call: CallId, request: Request, fx: &mut Effects) {
         match request {
             // A call needs no change, so it need not wait for one: only for the identity.
-            Request::Invoke(method) if self.documents.is_known(Slot::Identity) => {
+            Request::Invoke(method)
+                if self.documents.identity.get().is_some_and(Registered::is_enabled) =>
+            {
                 self.invoke(call, method, fx);
             }
             Request::Settle(token, disposition) => {
@@ -275,12 +302,6 @@ impl Device {
     }
 
     fn invoke(&mut self, call: CallId, method: crate::method::MethodCall, fx: &mut Effects) {
-        let Some(identity) = self.documents.identity.get() else {
-            return fx.fail(call, HubError::not_found(&self.address));
-        };
-        if !identity.is_enabled() {
-            return fx.fail(call, HubError::not_found(&self.address));
-        }
         let listening = self.subscribed(Interest::Methods);
         match self.methods.begin(call, method, listening, self.now, &self.setup.limits) {
             Ok(Some(dispatch)) => self.dispatch(vec![dispatch], fx),
@@ -314,15 +335,7 @@ impl Device {
     }
 
     fn leave(&mut self, link: LinkId, cause: DisconnectCause, fx: &mut Effects) {
-        // A link may go while its connect still waits; the welcome then finds nobody.
-        if let Some(at) = self
-            .jobs
-            .iter()
-            .position(|job| matches!(job, Job::Connect { link: l, .. } if *l == link))
-            && !(at == 0 && self.busy != Busy::No)
-        {
-            self.jobs.remove(at);
-        }
+        self.leave_early(link, cause, fx);
         if !self.is_current(link) {
             return;
         }
@@ -331,6 +344,21 @@ impl Device {
         fx.tell(LifecycleKind::Disconnected(online.epoch, cause));
         let released = self.mailbox.released();
         self.enqueue(Job::Leave { epoch: online.epoch, cause, released }, fx);
+    }
+
+    /// A link may go before its connect is done. One in hand may be durable already: it is done,
+    /// and left at once.
+    fn leave_early(&mut self, link: LinkId, cause: DisconnectCause, fx: &mut Effects) {
+        let in_hand = self.busy != Busy::No;
+        let of = |job: &Job| matches!(job, Job::Connect { link: l, .. } if *l == link);
+        let Some(at) = self.jobs.iter().position(of) else { return };
+        if at == 0 && in_hand {
+            if let Some(Job::Connect { gone, .. }) = self.jobs.front_mut() {
+                *gone = Some(cause);
+            }
+        } else if let Some(Job::Connect { call, .. }) = self.jobs.remove(at) {
+            fx.answer(call, Answer::Refused(Refusal::Unavailable(LINK_GONE)));
+        }
     }
 
     fn tick(&mut self, fx: &mut Effects) {
@@ -442,6 +470,8 @@ impl Device {
         match std::mem::replace(&mut self.busy, Busy::No) {
             Busy::Reading(slots) => {
                 let mut readable = true;
+                let needs = self.jobs.front().map_or(0, |job| job.needs().len());
+                self.fresh = slots.len() == needs;
                 for (slot, record) in slots.into_iter().zip(records) {
                     readable &= self.documents.load(slot, record).is_ok();
                 }
@@ -529,7 +559,17 @@ impl Device {
             }
             let Some(job) = self.jobs.pop_front() else { return };
             self.decide(job, fx);
+            self.fresh = false;
         }
+    }
+
+    /// Whether a refusal has to wait. What is cached may be outdated: only what was read for this
+    /// very job refuses it, and until then the job is decided again.
+    fn doubts(&mut self) -> bool {
+        if !self.fresh {
+            self.documents.forget();
+        }
+        !self.fresh
     }
 
     fn write(&mut self, job: Job, change: Change, after: After, fx: &mut Effects) {

@@ -13,10 +13,14 @@ use crate::store::{Issued, QueueId, QueueKind};
 impl Device {
     pub(super) fn committed(&mut self, job: Job, after: After, issued: &Issued, fx: &mut Effects) {
         match (job, after) {
-            (Job::Connect { call, link, arrival }, After::Connected { session, present }) => {
+            (Job::Connect { call, link, arrival, gone }, After::Connected { session, present }) => {
                 let now = *session.clone();
                 self.documents.session = Cached::Known(issued.version, session);
                 self.connected(call, link, *arrival, &now, present, fx);
+                match gone {
+                    None => self.serve(now.subscriptions, fx),
+                    Some(cause) => self.leave(link, cause, fx),
+                }
             }
             (Job::Leave { .. }, After::Left { session }) => {
                 self.documents.session = Cached::Known(issued.version, session);
@@ -29,8 +33,9 @@ impl Device {
                 self.twin_is(issued);
                 self.reported(link, tag, version, fx);
             }
-            (Job::Settle { by, .. }, After::Settled { sequence, outcome, feedback }) => {
-                self.mailbox.forget(sequence);
+            (Job::Settle { by, token, .. }, After::Settled { outcome, feedback }) => {
+                let sequence = token.sequence;
+                self.mailbox.forget(sequence, token.version);
                 self.mailbox.stir();
                 Self::answer_settle(by, Ok(()), fx);
                 if let Some(outcome) = outcome {
@@ -67,7 +72,7 @@ impl Device {
             }
             (Job::Took { call, purged: Some(before), limit, items }, After::Purged) => {
                 for item in &items {
-                    self.mailbox.forget(item.at.sequence());
+                    self.mailbox.gone(item.at.sequence());
                     let end = MessageOutcome::Purged;
                     fx.tell(LifecycleKind::Settled(item.at.sequence(), end));
                 }
@@ -114,7 +119,7 @@ impl Device {
             // The guard of a settlement is the claim itself: it is not the latest any more.
             Job::Settle { by, token, .. } => {
                 self.rounds = 0;
-                self.mailbox.forget(token.sequence);
+                self.mailbox.forget(token.sequence, token.version);
                 let lost =
                     HubError::new(ErrorKind::MessageLockLost, "the lock on the message is lost");
                 Self::answer_settle(by, Err(lost), fx);

@@ -55,6 +55,8 @@ enum Io {
 
 type Todo = VecDeque<Io>;
 
+type Loaded = Result<Vec<Option<Record>>, StoreError>;
+
 const RETRY: Duration = Duration::from_millis(50);
 
 impl Shard {
@@ -242,14 +244,7 @@ impl Shard {
         }
     }
 
-    fn read_later(
-        self: &Arc<Self>,
-        address: Address,
-        first: Result<
-            Result<Vec<Option<Record>>, StoreError>,
-            Boxed<Result<Vec<Option<Record>>, StoreError>>,
-        >,
-    ) {
+    fn read_later(self: &Arc<Self>, address: Address, first: Result<Loaded, Boxed<Loaded>>) {
         let this = self.clone();
         tokio::spawn(async move {
             let result = match first {

@@ -254,8 +254,7 @@ mod tests {
 
     #[test]
     fn calls_in_flight_are_bounded() {
-        let mut limits = Limits::default();
-        limits.methods_in_flight_max = 1;
+        let limits = Limits { methods_in_flight_max: 1, ..Limits::default() };
         let mut c = Correlator::default();
         c.begin(CallId(1), call(), true, T0, &limits).unwrap();
         let ended = c.begin(CallId(2), call(), true, T0, &limits).unwrap_err();

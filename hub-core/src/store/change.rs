@@ -231,3 +231,51 @@ pub enum Outcome {
     /// This queue had no room; nothing happened.
     Full(QueueId),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Kind, QueueKind};
+
+    const V: Version = Version(1);
+
+    fn item(queue: &str, sequence: u64, version: u64) -> ItemRef {
+        ItemRef::new(queue_id(queue), SequenceNumber(sequence), Version(version))
+    }
+
+    fn queue_id(id: &str) -> QueueId {
+        QueueId { kind: QueueKind::Mailbox, id: id.into() }
+    }
+
+    fn push(queue: &str) -> Change {
+        let queue = queue_id(queue);
+        let (visible, deadline) = (Timestamp::ZERO, Timestamp::MAX);
+        Change::new().push(Push { queue, capacity: 1, visible, deadline, body: Bytes::new() })
+    }
+
+    #[test]
+    fn a_record_is_written_once_or_twice() {
+        let document = |id: &str| DocumentRef::new(Key::new(Kind::Twin, id), V);
+        let put = |id: &str| Change::new().replace(&document(id), Bytes::new());
+        let remove = |id: &str| Change::new().remove(&document(id));
+        let settle = |queue: &str, n, v| Change::new().settle(&item(queue, n, v));
+        let clear = |queue: &str| Change::new().clear(queue_id(queue));
+        for (change, twice) in [
+            (Change::new(), false),
+            (put("a"), false),
+            (put("a").and(put("b")), false),
+            (put("a").require(&document("a")).require(&document("a")), false),
+            (put("a").and(remove("a")), true),
+            (put("a").and(push("a")).and(put("a")), true),
+            (push("a").and(push("a")), false),
+            (settle("a", 1, 1).and(settle("a", 2, 1)).and(settle("b", 1, 1)), false),
+            (settle("a", 1, 1).and(settle("a", 1, 2)), true),
+            (clear("a").and(clear("b")).and(push("c")), false),
+            (clear("a").and(clear("a")), true),
+            (clear("a").and(push("a")), true),
+            (settle("a", 1, 1).and(clear("a")), true),
+        ] {
+            assert_eq!(change.writes_a_record_twice(), twice, "{change:?}");
+        }
+    }
+}

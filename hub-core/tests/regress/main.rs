@@ -1,0 +1,15 @@
+//! One file for each error that the simulation or a review found in the machines of a device.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod foreign_lock;
+mod left_while_connecting;
+mod made_anew;
+mod older_link;
+mod rig;
+mod stale_cache;
+mod window;

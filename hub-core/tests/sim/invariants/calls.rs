@@ -1,0 +1,71 @@
+//! Every call ends exactly once, with its own answer; a method is handed to a device at most once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use hub_core::device::{Answer, Request};
+use hub_core::frame::Outbound;
+
+use super::{Invariant, ensure};
+use crate::fact::{Call, Fact, Moment, Wish};
+use crate::world::World;
+
+#[derive(Default)]
+pub(crate) struct Calls {
+    /// Open calls by the node they were put to, with what they asked for.
+    open: BTreeMap<Call, (usize, String)>,
+    ended: BTreeSet<Call>,
+    payloads: BTreeMap<Call, Bytes>,
+    dispatched: BTreeSet<Bytes>,
+}
+
+impl Invariant for Calls {
+    fn name(&self) -> &'static str {
+        "each call ends exactly once"
+    }
+
+    fn see(&mut self, _: &Moment<'_>, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::Asked { call, node, address, wish } => {
+                if let Wish::Request(Request::Invoke(method)) = wish {
+                    // Its payload is no public field; the text of the whole names it.
+                    let text = format!("{method:?}");
+                    self.payloads.insert(*call, payload_in(&text));
+                }
+                self.open.insert(*call, (*node, format!("{address}: {wish:?}")));
+            }
+            Fact::Answered { call, answer } => {
+                ensure(self.ended.insert(*call), || {
+                    format!("call {call} ended again: {answer:?}")
+                })?;
+                self.open.remove(call);
+                if let (Answer::Method(reply), Some(asked)) = (answer, self.payloads.get(call)) {
+                    ensure(reply.payload == asked, || {
+                        format!("call {call} asked {asked:?} and got {:?}", reply.payload)
+                    })?;
+                }
+            }
+            Fact::Cancelled { call } => {
+                self.open.remove(call);
+            }
+            Fact::Crashed { node } => self.open.retain(|_, (at, _)| at != node),
+            Fact::Told { outbound: Outbound::Call(_, _, payload), .. } => {
+                let fresh = self.dispatched.insert(payload.clone());
+                ensure(fresh, || format!("{payload:?} was dispatched twice"))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &World) -> Result<(), String> {
+        let open = self.open.first_key_value();
+        ensure(open.is_none(), || format!("a call has no end: {open:?}"))
+    }
+}
+
+fn payload_in(debug: &str) -> Bytes {
+    let start = debug.find("{\\\"value").unwrap_or(0);
+    let end = debug[start..].find('}').map_or(debug.len(), |end| start + end + 1);
+    debug[start..end].replace('\\', "").into_bytes().into()
+}
