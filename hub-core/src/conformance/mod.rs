@@ -1,4 +1,5 @@
-//! Kits that tell the author of a store whether it keeps the contract (feature `conformance`).
+//! Kits that tell the author of a store or a transport whether it keeps the contract (feature
+//! `conformance`).
 //!
 //! A store's tests need a [`Fixture`](store::Fixture), which opens fresh stores, and one line:
 //!
@@ -24,3 +25,4 @@
 )]
 
 pub mod store;
+pub mod transport;

@@ -280,7 +280,11 @@ impl Registry<'_> {
         Ok(devices)
     }
 
-    async fn get_all(&self, addresses: &[Address]) -> Result<Vec<Registration>, HubError> {
+    /// Those of these identities that exist, in the order asked.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store cannot be reached.
+    pub async fn get_all(&self, addresses: &[Address]) -> Result<Vec<Registration>, HubError> {
         let asks: Vec<Ask> = addresses
             .iter()
             .flat_map(|address| {

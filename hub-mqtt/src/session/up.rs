@@ -75,7 +75,6 @@ impl Session {
             }
             Operation::Report { request, version } => {
                 let tag = self.ask(Asked::Twin(request.map(Into::into)));
-                // The batch ends here, so that its tag is not joined by what comes after.
                 self.end_batch(turn);
                 if let Some(id) = publish.id {
                     self.acks.wait(tag, id);
@@ -145,6 +144,9 @@ impl Session {
     /// A publish that needs no answer of the hub is done. Publishes before it may not be.
     fn acknowledge(&mut self, id: Option<PacketId>, turn: &mut Turn) {
         if let Some(id) = id {
+            // A batch has one unbroken stretch of the publishes, or its receipt would have to
+            // look for several.
+            self.end_batch(turn);
             self.acks.ready(id, &mut turn.wire);
         }
     }
