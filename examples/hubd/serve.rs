@@ -67,9 +67,8 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let secure = args.mqtts.addr().and_then(|_| addrs.next());
     hub.serve(mqtt);
 
-    let mut http = HttpTransport::builder()
-        .operations()
-        .websocket(Arc::new(MqttStreamHandler::new()));
+    let mut http =
+        HttpTransport::builder().operations().websocket(Arc::new(MqttStreamHandler::new()));
     if let Some(addr) = args.http.addr() {
         http = http.listen(addr);
     }
