@@ -421,7 +421,8 @@ impl Device {
             Purpose::Offer(_) => self.mailbox.claim_failed(self.now.after(CLAIM_RETRY)),
             Purpose::Job if self.busy == Busy::Claiming => {
                 self.busy = Busy::No;
-                if let Some(Job::Ask { call, .. }) = self.jobs.pop_front() {
+                if let Some(Job::Ask { call, .. } | Job::Took { call, .. }) = self.jobs.pop_front()
+                {
                     let error =
                         HubError::new(ErrorKind::Unavailable, "the store cannot be reached");
                     fx.fail(call, error);
