@@ -9,13 +9,16 @@ mod call;
 mod device;
 mod headers;
 mod json;
+mod openapi;
 mod operations;
 mod path;
 mod problem;
 mod respond;
 mod route;
+mod schemas;
 mod server;
 mod service;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -33,9 +36,20 @@ use self::route::Route;
 
 /// All routes, in the order in which they are searched.
 fn routes() -> impl Iterator<Item = &'static Route> {
-    [device::ROUTES, service::registry::ROUTES, service::twin::ROUTES, service::method::ROUTES]
-        .into_iter()
-        .flatten()
+    [
+        device::ROUTES,
+        service::registry::ROUTES,
+        service::bulk::ROUTES,
+        service::twin::ROUTES,
+        service::method::ROUTES,
+        service::c2d::ROUTES,
+        service::feedback::ROUTES,
+        service::events::ROUTES,
+        websocket::ROUTES,
+        openapi::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The hub's routes as an `axum` router, to be nested in or merged into the application's own.

@@ -26,7 +26,6 @@ impl Code {
     pub(crate) const ARGUMENT: Self = Self(400_004, "ArgumentInvalid");
     pub(crate) const ARGUMENT_NULL: Self = Self(400_005, "ArgumentNull");
     pub(crate) const DUPLICATE_DEVICE: Self = Self(400_011, "DeviceDefinedMultipleTimes");
-    pub(crate) const DESERIALIZATION: Self = Self(400_012, "DeserializationError");
     pub(crate) const UNAUTHORIZED: Self = Self(401_002, "IotHubUnauthorizedAccess");
     pub(crate) const FORBIDDEN: Self = Self(403_000, "GenericForbidden");
     pub(crate) const DEVICE_DISABLED: Self = Self(403_012, "DeviceDisabled");

@@ -85,6 +85,8 @@ pub(crate) enum Content {
     Json(&'static str),
     /// A JSON array of documents of this schema.
     List(&'static str),
+    /// A page of events, or a live stream of them.
+    Events,
 }
 
 /// A query parameter or header, for the description.

@@ -283,8 +283,6 @@ async fn connection(
 pub(crate) struct Seat {
     /// Who is at its other end.
     pub(crate) peer: Peer,
-    /// The signal that the hub stops.
-    pub(crate) shutdown: Shutdown,
     started: AtomicBool,
     /// What becomes of the connection once HTTP is over.
     afterwards: Mutex<Option<BoxFuture<'static, ()>>>,
@@ -302,12 +300,8 @@ impl Seat {
 }
 
 async fn talk<S: ByteStream>(stream: S, peer: Peer, shared: Arc<Shared>) {
-    let seat = Arc::new(Seat {
-        peer,
-        shutdown: shared.shutdown.clone(),
-        started: AtomicBool::new(false),
-        afterwards: Mutex::new(None),
-    });
+    let seat =
+        Arc::new(Seat { peer, started: AtomicBool::new(false), afterwards: Mutex::new(None) });
     let service = {
         let (api, seat) = (shared.api.clone(), seat.clone());
         service_fn(move |request: Request<Incoming>| {

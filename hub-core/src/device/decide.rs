@@ -523,6 +523,7 @@ impl Device {
                 self.jobs.push_front(Job::Release(released));
             }
         }
+        self.methods.linked(session.epoch);
         self.online = Some(super::Online {
             link,
             epoch: session.epoch,

@@ -286,7 +286,7 @@ fn claimed(purpose: Purpose, limit: u32, result: Result<Vec<Vec<Item>>, StoreErr
 }
 
 impl Finish for Shard {
-    fn finish(self: &Arc<Self>, answered: Vec<(Done, Outcome)>) {
+    fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>) {
         let mut todo = Todo::new();
         for (done, outcome) in answered {
             match done {

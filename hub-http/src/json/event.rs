@@ -5,15 +5,16 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bytes::{BufMut as _, BytesMut};
 use hub_core::envelope::{Event, Property, SystemProperty};
-use std::io::Write as _;
+use std::fmt::Write as _;
 
 use super::text;
 
 /// Appends one event:
 /// `{"partition":"0","sequenceNumber":1,"offset":"1","enqueuedTime":…,"systemProperties":{…},
 /// "properties":{…},"body":base64}`.
-pub(crate) fn write(out: &mut Vec<u8>, event: &Event) {
+pub(crate) fn write(out: &mut BytesMut, event: &Event) {
     // Writing to memory cannot fail.
     let _ = write!(
         out,
@@ -24,10 +25,10 @@ pub(crate) fn write(out: &mut Vec<u8>, event: &Event) {
     out.extend_from_slice(br#"},"properties":{"#);
     for (at, (name, value)) in event.properties.application().into_iter().enumerate() {
         if at > 0 {
-            out.push(b',');
+            out.put_u8(b',');
         }
         text(out, name);
-        out.push(b':');
+        out.put_u8(b':');
         match value {
             Some(value) => text(out, value),
             None => out.extend_from_slice(b"null"),
@@ -38,13 +39,13 @@ pub(crate) fn write(out: &mut Vec<u8>, event: &Event) {
     out.extend_from_slice(b"\"}");
 }
 
-fn system_properties(out: &mut Vec<u8>, event: &Event) {
+fn system_properties(out: &mut BytesMut, event: &Event) {
     out.extend_from_slice(br#""iothub-connection-device-id":"#);
     text(out, event.sender.device_str());
     let mut member = |name: &str, value: &str| {
-        out.push(b',');
+        out.put_u8(b',');
         text(out, name);
-        out.push(b':');
+        out.put_u8(b':');
         text(out, value);
     };
     if let Some(module) = event.sender.module_str() {
@@ -77,7 +78,7 @@ fn system_properties(out: &mut Vec<u8>, event: &Event) {
 }
 
 /// Appends base64, encoded in place.
-fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+fn base64(out: &mut BytesMut, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     let written = out
@@ -110,7 +111,7 @@ mod tests {
     }
 
     fn parsed(event: &Event) -> serde_json::Value {
-        let mut out = b"before".to_vec();
+        let mut out = BytesMut::from(&b"before"[..]);
         write(&mut out, event);
         assert_eq!(&out[..6], b"before");
         serde_json::from_slice(&out[6..]).unwrap()

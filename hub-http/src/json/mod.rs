@@ -4,15 +4,16 @@ pub(crate) mod event;
 pub(crate) mod identity;
 pub(crate) mod twin;
 
+use bytes::BufMut;
 use serde::Serialize;
 
 /// The content type of every JSON answer. The Node SDK parses a body only under this name.
 pub(crate) const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
 /// Appends a JSON string.
-pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn text(out: &mut impl BufMut, text: &str) {
     // Writing to memory cannot fail.
-    let _ = serde_json::to_writer(out, text);
+    let _ = serde_json::to_writer(out.writer(), text);
 }
 
 /// A document as text.
