@@ -156,7 +156,7 @@ fn application(name: &str) -> Vec<u8> {
 /// The value of a header: UTF-8 as it is, control characters escaped.
 fn escape(value: &str) -> std::borrow::Cow<'_, [u8]> {
     let bad = |byte: &u8| *byte < b' ' || *byte == 0x7f;
-    if !value.as_bytes().iter().any(|byte| bad(byte)) {
+    if !value.as_bytes().iter().any(bad) {
         return value.as_bytes().into();
     }
     let mut out = Vec::with_capacity(value.len() + 8);
@@ -188,7 +188,7 @@ mod tests {
             meaning("iothub-app-Key", Some("v")),
             Some(Property::Application("Key", Some("v")))
         );
-        assert_eq!(meaning("dt-subject", Some("c")).is_some(), true);
+        assert!(meaning("dt-subject", Some("c")).is_some());
         for other in
             ["iothub-app-", "content-type", "authorization", "x", "iothub-app", "éééééééééé"]
         {

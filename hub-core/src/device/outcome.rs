@@ -4,7 +4,7 @@ use super::Device;
 use super::cache::Cached;
 use super::effect::{Answer, Effects, LifecycleKind, Said};
 use super::input::Request;
-use super::job::{After, By, Found, Job};
+use super::job::{After, By, Found, Job, Taking};
 use crate::delivery::MessageOutcome;
 use crate::error::{ErrorKind, HubError};
 use crate::frame::{Interest, Outbound};
@@ -70,7 +70,7 @@ impl Device {
                     fx.say(online.link, Outbound::Desired(version, patch));
                 }
             }
-            (Job::Took { call, purged: Some(before), limit, items }, After::Purged) => {
+            (Job::Took { call, taking: Taking::Purge(before), limit, items }, After::Purged) => {
                 for item in &items {
                     self.mailbox.gone(item.at.sequence());
                     let end = MessageOutcome::Purged;
@@ -97,9 +97,8 @@ impl Device {
     }
 
     fn purge_on(&mut self, call: crate::id::CallId, purged: u64, fx: &mut Effects) {
-        let job =
-            Job::Took { call, purged: Some(purged), limit: super::PURGE_STEP, items: Vec::new() };
-        self.jobs.push_front(job);
+        let (taking, limit) = (Taking::Purge(purged), super::PURGE_STEP);
+        self.jobs.push_front(Job::Took { call, taking, limit, items: Vec::new() });
         self.busy = super::Busy::Claiming;
         self.claim(
             super::Purpose::Job,
@@ -138,7 +137,7 @@ impl Device {
                 }
             }
             Job::Bury(_) | Job::Release(_) => self.rounds = 0,
-            Job::Took { call, purged: Some(purged), .. } if again => {
+            Job::Took { call, taking: Taking::Purge(purged), .. } if again => {
                 self.purge_on(call, purged, fx);
             }
             job if again => self.jobs.push_front(job),

@@ -13,4 +13,5 @@ mod method_reference;
 mod older_link;
 mod rig;
 mod stale_cache;
+mod taking;
 mod window;
