@@ -84,7 +84,11 @@ pub struct Device {
     busy: Busy,
     /// All that the job in hand decides on was read for it.
     fresh: bool,
+    /// The job that comes next was decided before, and is to be decided again.
+    again: bool,
+    /// How often the job in hand has met a conflict.
     rounds: u32,
+    /// The job in hand has met a full queue of feedback.
     mute_feedback: bool,
 }
 
@@ -110,6 +114,7 @@ impl Device {
             jobs: VecDeque::new(),
             busy: Busy::No,
             fresh: false,
+            again: false,
             rounds: 0,
             mute_feedback: false,
         }
@@ -132,7 +137,7 @@ impl Device {
             Input::Leave(link, cause) => self.leave(link, cause, fx),
             Input::Frame(link, frame) => self.frame(link, frame, fx),
             Input::Ask(call, request) => self.ask(call, request, fx),
-            Input::Cancel(call) => self.methods.cancel(call),
+            Input::Cancel(call) => self.cancel(call),
             Input::Loaded(records) => self.loaded(records, fx),
             Input::ReadFailed => self.read_again(fx),
             Input::Claimed(purpose, limit, items) => self.claimed(purpose, limit, items, fx),
@@ -301,6 +306,17 @@ impl Device {
         }
     }
 
+    /// What waits is taken back; what is in hand is done, and answered to nobody.
+    fn cancel(&mut self, call: CallId) {
+        self.methods.cancel(call);
+        let of = |job: &Job| matches!(job, Job::Ask { call: c, .. } if *c == call);
+        if let Some(at) = self.jobs.iter().position(of)
+            && !(at == 0 && self.busy != Busy::No)
+        {
+            self.jobs.remove(at);
+        }
+    }
+
     fn invoke(&mut self, call: CallId, method: crate::method::MethodCall, fx: &mut Effects) {
         let listening = self.subscribed(Interest::Methods);
         match self.methods.begin(call, method, listening, self.now, &self.setup.limits) {
@@ -421,6 +437,7 @@ impl Device {
             Purpose::Offer(_) => self.mailbox.claim_failed(self.now.after(CLAIM_RETRY)),
             Purpose::Job if self.busy == Busy::Claiming => {
                 self.busy = Busy::No;
+                self.again = false;
                 if let Some(Job::Ask { call, .. } | Job::Took { call, .. }) = self.jobs.pop_front()
                 {
                     let error =
@@ -511,8 +528,7 @@ impl Device {
 
     /// Ends the job in hand with an error, so that the next can begin.
     fn give_up(&mut self, message: &'static str, kind: ErrorKind, fx: &mut Effects) {
-        self.rounds = 0;
-        self.mute_feedback = false;
+        self.again = false;
         let error = HubError::new(kind, message);
         match self.jobs.pop_front() {
             Some(Job::Connect { call, .. }) => {
@@ -559,6 +575,10 @@ impl Device {
                 return;
             }
             let Some(job) = self.jobs.pop_front() else { return };
+            if !std::mem::take(&mut self.again) {
+                self.rounds = 0;
+                self.mute_feedback = false;
+            }
             self.decide(job, fx);
             self.fresh = false;
         }
@@ -590,8 +610,6 @@ impl Device {
         let Some(job) = self.jobs.pop_front() else { return };
         match outcome {
             Outcome::Committed(issued) => {
-                self.rounds = 0;
-                self.mute_feedback = false;
                 self.committed(job, after, &issued, fx);
             }
             Outcome::Conflict => self.conflict(job, fx),

@@ -6,11 +6,13 @@
     reason = "tests fail by panicking"
 )]
 
+mod cancelled;
 mod foreign_lock;
 mod left_while_connecting;
 mod made_anew;
 mod method_reference;
 mod older_link;
+mod one_job;
 mod rig;
 mod stale_cache;
 mod taking;
