@@ -174,7 +174,7 @@ impl Device {
             && self.jobs.is_empty()
             && self.busy == Busy::No
             && self.methods.is_idle()
-            && self.mailbox.out() == 0
+            && self.mailbox.is_idle()
     }
 
     /// Whose machine this is.
