@@ -7,6 +7,7 @@
 )]
 
 mod cancelled;
+mod clocks;
 mod foreign_lock;
 mod left_while_connecting;
 mod made_anew;
