@@ -220,7 +220,7 @@ impl Device {
     }
 
     fn enqueue(&mut self, job: Job, fx: &mut Effects) {
-        // What ends something must always get in; what begins something can be refused.
+        // What a link or the store ends must always get in; what can be tried again is refused.
         let sheds = matches!(
             job,
             Job::Connect { .. }
@@ -228,6 +228,7 @@ impl Device {
                 | Job::Report { .. }
                 | Job::GetTwin { .. }
                 | Job::Ask { .. }
+                | Job::Settle { by: By::Call(_), .. }
         );
         if sheds && self.jobs.len() >= self.setup.limits.device_inbox_max {
             let error = HubError::new(ErrorKind::Throttled, "too much is waiting for this device");
@@ -236,7 +237,9 @@ impl Device {
                     call,
                     Answer::Refused(Refusal::Unavailable("too much is waiting for this device")),
                 ),
-                Job::Ask { call, .. } => fx.fail(call, error),
+                Job::Ask { call, .. } | Job::Settle { by: By::Call(call), .. } => {
+                    fx.fail(call, error);
+                }
                 Job::Subscribe { link, tag, .. }
                 | Job::Report { link, tag, .. }
                 | Job::GetTwin { link, tag } => fx.say(link, Outbound::Refused(tag, error)),

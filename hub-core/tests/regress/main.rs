@@ -6,6 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod bounded;
 mod cancelled;
 mod clocks;
 mod foreign_lock;
