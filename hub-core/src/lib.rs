@@ -1,5 +1,7 @@
 //! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod delivery;
 pub mod device;
 pub mod engine;

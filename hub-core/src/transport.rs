@@ -2,6 +2,8 @@
 //!
 //! # The contract
 //!
+//! The conformance kit (feature `conformance`) has cases for every sentence, named after it.
+//!
 //! - **T1** Nothing is acknowledged to the peer before its receipt ([`Outbound::Receipt`],
 //!   [`Outbound::Reported`]) has come.
 //! - **T2** Offers, calls and notices are sent to the peer in the order given.
@@ -11,11 +13,22 @@
 //! - **T6** Malformed input ends this link only.
 //! - **T7** Credentials and payloads never reach a log.
 //! - **T8** After the shutdown signal no new peer is served, and `serve` returns when the last
-//!   connection has ended.
+//!   connection has ended. When the hub is dropped, every connection ends.
+//! - **T9** A peer is served as the identity that it proved to be. Whoever the hub refuses is told so
+//!   in the protocol's words, or closed, and leaves no trace.
+//! - **T10** What is handed on either way arrives whole: bodies byte for byte, names and values of
+//!   properties as they were, each thing once, what one side says in the order in which it says it.
+//! - **T11** The end of a connection reaches the hub at once: a goodbye as [`DisconnectCause::Clean`],
+//!   what broke as [`DisconnectCause::ConnectionLost`].
+//! - **T12** What the hub refuses ([`Outbound::Refused`]) is never told as done. It is told in the
+//!   protocol's words; a protocol that has none for it closes the connection.
 //!
 //! [`Outbound::Receipt`]: crate::frame::Outbound::Receipt
 //! [`Outbound::Reported`]: crate::frame::Outbound::Reported
 //! [`Outbound::Close`]: crate::frame::Outbound::Close
+//! [`Outbound::Refused`]: crate::frame::Outbound::Refused
+//! [`DisconnectCause::Clean`]: crate::error::DisconnectCause::Clean
+//! [`DisconnectCause::ConnectionLost`]: crate::error::DisconnectCause::ConnectionLost
 //! [`Uplink::ready`]: crate::engine::Uplink::ready
 
 use std::net::SocketAddr;

@@ -192,7 +192,7 @@ impl Device {
             if self.doubts() {
                 return self.jobs.push_front(job);
             }
-            return fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address)));
+            return fx.refuse_report(link, tag, HubError::not_found(&self.address));
         };
         if !self.is_live(*epoch) {
             if self.doubts() {
@@ -225,7 +225,7 @@ impl Device {
                 let version = twin.reported_version();
                 self.reported(link, tag, version, fx);
             }
-            Err(error) => fx.say(link, Outbound::Refused(tag, error.into())),
+            Err(error) => fx.refuse_report(link, tag, error.into()),
         }
     }
 
@@ -239,6 +239,7 @@ impl Device {
     }
 
     pub(super) fn reported(&self, link: LinkId, tag: Tag, version: u64, fx: &mut Effects) {
+        fx.tally.reports += 1;
         // Answers go only to a session that listens for them; a stock client that does not
         // would take them for something else.
         if self.subscribed(Interest::TwinResponses) {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::cache::{Documents, Slot};
-pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent};
+pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
 use crate::delivery::{Mailbox, MessageOutcome, Offered, Verdict};
@@ -232,6 +232,7 @@ impl Device {
         );
         if sheds && self.jobs.len() >= self.setup.limits.device_inbox_max {
             let error = HubError::new(ErrorKind::Throttled, "too much is waiting for this device");
+            fx.tally.turned_away += 1;
             match job {
                 Job::Connect { call, .. } => fx.answer(
                     call,
@@ -240,9 +241,10 @@ impl Device {
                 Job::Ask { call, .. } | Job::Settle { by: By::Call(call), .. } => {
                     fx.fail(call, error);
                 }
-                Job::Subscribe { link, tag, .. }
-                | Job::Report { link, tag, .. }
-                | Job::GetTwin { link, tag } => fx.say(link, Outbound::Refused(tag, error)),
+                Job::Report { link, tag, .. } => fx.refuse_report(link, tag, error),
+                Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag } => {
+                    fx.say(link, Outbound::Refused(tag, error));
+                }
                 _ => {}
             }
             return;
@@ -538,11 +540,10 @@ impl Device {
                 fx.answer(call, Answer::Refused(Refusal::Unavailable(message)));
             }
             Some(Job::Ask { call, .. } | Job::Took { call, .. }) => fx.fail(call, error),
-            Some(
-                Job::Subscribe { link, tag, .. }
-                | Job::Report { link, tag, .. }
-                | Job::GetTwin { link, tag },
-            ) => fx.say(link, Outbound::Refused(tag, error)),
+            Some(Job::Report { link, tag, .. }) => fx.refuse_report(link, tag, error),
+            Some(Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag }) => {
+                fx.say(link, Outbound::Refused(tag, error));
+            }
             Some(Job::Settle { by, .. }) => Self::answer_settle(by, Err(error), fx),
             Some(Job::Leave { .. } | Job::Bury(_) | Job::Release(_) | Job::Review { .. })
             | None => {}

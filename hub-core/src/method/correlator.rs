@@ -260,8 +260,7 @@ mod tests {
 
     #[test]
     fn calls_in_flight_are_bounded() {
-        let mut limits = Limits::default();
-        limits.methods_in_flight_max = 1;
+        let limits = Limits { methods_in_flight_max: 1, ..Limits::default() };
         let mut c = Correlator::default();
         c.begin(CallId(1), call(), true, T0, &limits).unwrap();
         let ended = c.begin(CallId(2), call(), true, T0, &limits).unwrap_err();
@@ -277,6 +276,10 @@ mod tests {
             assert!(MethodCall::new(bad).checked(&limits).is_err(), "{bad:?}");
         }
         assert!(MethodCall::new("component*command").checked(&limits).is_ok());
+        for c in (0..=127).map(char::from) {
+            let plain = c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+            assert_eq!(MethodCall::new(&format!("a{c}")).checked(&limits).is_ok(), plain, "{c:?}");
+        }
         assert!(MethodCall::new("m").with_payload("{").checked(&limits).is_err());
         assert_eq!(&MethodCall::new("m").with_payload("").payload[..], b"null");
     }

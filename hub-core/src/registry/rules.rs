@@ -10,7 +10,7 @@ use super::spec::{AuthenticationSpec, IdentitySpec, MANAGED_BY_LENGTH_MAX};
 use crate::error::{ErrorKind, HubError};
 use crate::id::Address;
 use crate::limits::Limits;
-use crate::security::{Authentication, SymmetricKey};
+use crate::security::{Authentication, KeyForm, SymmetricKey};
 use crate::time::Timestamp;
 
 /// What a decision needs besides the request and the identity it is about.
@@ -35,6 +35,23 @@ impl std::fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context").field("now", &self.now).finish_non_exhaustive()
     }
+}
+
+/// The modules that an edge device has from its beginning: its runtime. They have no credentials
+/// of their own until somebody gives them some.
+#[must_use]
+pub fn edge_runtime(device: &Address) -> Vec<IdentitySpec> {
+    let addresses = ["$edgeAgent", "$edgeHub"]
+        .into_iter()
+        .filter_map(|module| Address::parse(&format!("{}/{module}", device.device_str())).ok());
+    addresses
+        .map(|address| {
+            let mut spec = IdentitySpec::new(address);
+            spec.authentication = Some(AuthenticationSpec::None);
+            spec.managed_by = Some("iotEdge".to_owned());
+            spec
+        })
+        .collect()
 }
 
 /// The condition of a request: which etag the identity must have.
@@ -74,6 +91,9 @@ impl IfMatch {
         }
     }
 }
+
+/// Fewest bytes of an identity's symmetric key, where a client gives one.
+pub const IDENTITY_KEY_BYTES_MIN: usize = 16;
 
 /// Decides a request that creates without a condition and updates with one.
 ///
@@ -256,6 +276,13 @@ fn authenticate(
     };
     match wanted {
         AuthenticationSpec::Sas { primary, secondary } => {
+            let short =
+                |key: &SymmetricKey| key.material(KeyForm::Decoded).len() < IDENTITY_KEY_BYTES_MIN;
+            if primary.iter().chain(secondary).any(short) {
+                return Err(HubError::argument(format!(
+                    "a symmetric key must have at least {IDENTITY_KEY_BYTES_MIN} bytes"
+                )));
+            }
             let (old_primary, old_secondary) = match stored {
                 Some(Authentication::Sas { primary, secondary }) => {
                     (Some(primary), Some(secondary))

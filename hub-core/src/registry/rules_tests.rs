@@ -162,6 +162,15 @@ fn an_update_keeps_what_it_does_not_name() {
 }
 
 #[test]
+fn a_given_key_must_not_be_short() {
+    let short = SymmetricKey::from_base64("c2VjcmV0a2V5").unwrap();
+    let mut wish = spec("d1");
+    wish.authentication = Some(AuthenticationSpec::Sas { primary: None, secondary: Some(short) });
+    let refused = create(&wish, &context(&[1; 64])).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ArgumentInvalid);
+}
+
+#[test]
 fn keys_left_out_are_kept_and_given_ones_replace_them() {
     let before = device("d1", 1);
     let sas = |primary: Option<u8>, secondary: Option<u8>| IdentitySpec {

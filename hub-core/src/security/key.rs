@@ -12,8 +12,10 @@ use sha2::Sha256;
 use super::sas::SharedAccessSignature;
 use crate::hello::CredentialMark;
 
-/// Fewest and most bytes of a symmetric key.
-pub const KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
+/// Fewest and most bytes of a symmetric key. The keys of shared access policies are their
+/// operator's choice, so short ones are taken; identities' keys must have more, see
+/// [`crate::registry::IDENTITY_KEY_BYTES_MIN`].
+pub const KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=64;
 
 /// Base64 as .NET reads it: padding is required, the unused bits of the last digit are not looked
 /// at. Keys typed by hand often have some of those set, and clients sign with them all the same.
@@ -31,8 +33,8 @@ pub enum KeyError {
     /// Not base64 with padding.
     #[error("symmetric key is not base64")]
     Base64,
-    /// Too short to be secret or longer than the hub keeps; see [`KEY_BYTES`].
-    #[error("symmetric key has {0} bytes, it must have 16 to 64")]
+    /// Empty, or longer than the hub keeps; see [`KEY_BYTES`].
+    #[error("symmetric key has {0} bytes, it must have 1 to 64")]
     Length(usize),
 }
 
@@ -45,7 +47,7 @@ pub enum KeyForm {
     Text,
 }
 
-/// A symmetric key of 16 to 64 bytes. Cheap to clone.
+/// A symmetric key of 1 to 64 bytes. Cheap to clone.
 ///
 /// Keeps the base64 text as it was given, because Event Hubs clients sign with the text. Never
 /// prints itself; [`SymmetricKey::to_base64`] is the only way to see it. `==` takes a time that
@@ -175,10 +177,10 @@ mod tests {
     #[test]
     fn length_and_alphabet_are_checked() {
         let of = |count: usize| BASE64.encode(vec![7_u8; count]);
-        for count in [16, 36, 64] {
+        for count in [1, 9, 16, 36, 64] {
             assert!(SymmetricKey::from_base64(&of(count)).is_ok(), "{count}");
         }
-        for count in [0, 9, 15, 65, 66] {
+        for count in [0, 65, 66] {
             assert_eq!(SymmetricKey::from_base64(&of(count)), Err(KeyError::Length(count)));
         }
         assert!(matches!(SymmetricKey::from_base64(&of(1000)), Err(KeyError::Length(_))));

@@ -50,6 +50,8 @@
 //!   names its own.
 //! - **S21** A committed batch ends a wait of each node it nudges: one under way, or else the next.
 //!   Being missed now and then is allowed (callers also poll), never being heard is not.
+//! - **S22** Items of a queue are listed in sequence order strictly after a number, locked ones too;
+//!   listing takes nothing and hides nothing.
 
 mod change;
 mod claim;

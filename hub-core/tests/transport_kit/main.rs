@@ -1,0 +1,18 @@
+//! The conformance kit for transports, on a transport that fits one screen.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+mod line;
+mod planted;
+mod probe;
+
+mod everything {
+    hub_core::transport_tests!(crate::probe::LineFixture::new(crate::planted::Bug::None));
+}
+
+/// A protocol that can do little: the cases it has no words for are listed as ignored.
+mod little {
+    hub_core::transport_tests!(
+        crate::probe::LineFixture::new(crate::planted::Bug::None),
+        without: lasting pipelined messages dispositions methods desired twins
+    );
+}

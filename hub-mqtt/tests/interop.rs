@@ -1,0 +1,543 @@
+//! The whole adapter over real sockets, against a running hub.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Got, address, events, lifecycle, register, start, start_on, start_with};
+use hub_core::delivery::MessageOutcome;
+use hub_core::device::LifecycleKind;
+use hub_core::envelope::{Ack, Message, SystemProperty};
+use hub_core::error::{CloseReason, DisconnectCause, ErrorKind};
+use hub_core::method::MethodCall;
+use hub_core::registry::{IdentitySpec, IfMatch, Status};
+use hub_core::transport::{Peer, StreamHandler as _};
+use hub_core::twin::ServicePatch;
+use hub_core::{Hub, Limits};
+use hub_mqtt::MqttStreamHandler;
+use hub_mqtt::codec::{Connect, ConnectCode, PacketId, Qos, Will};
+use hub_store_memory::MemoryStore;
+use tokio::io::AsyncWriteExt as _;
+
+const EVENTS: &str = "devices/d1/messages/events/";
+const DEVICEBOUND: &str = "devices/d1/messages/devicebound/#";
+const METHODS: &str = "$iothub/methods/POST/#";
+const RESPONSES: &str = "$iothub/twin/res/#";
+const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/#";
+
+fn disconnected(event: &hub_core::engine::LifecycleEvent) -> Option<DisconnectCause> {
+    match event.kind {
+        LifecycleKind::Disconnected(_, cause) => Some(cause),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn telemetry_is_acknowledged_and_read_back() {
+    let running = start().await;
+    let mut device = running.connect("d1").await;
+    let topic = format!("{EVENTS}%24.mid=m1&%24.ct=application%2Fjson&a=x%20y");
+    device.publish_acked(&topic, r#"{"t":1}"#).await;
+    // A burst is one batch; its acknowledgements come in order.
+    let mut burst = Vec::new();
+    for id in 100..400 {
+        common::write_publish(&mut burst, PacketId::new(id).unwrap(), EVENTS, &[b'x'; 256]);
+    }
+    device.send(&burst).await;
+    for id in 100..400 {
+        assert_eq!(device.next().await, Got::PubAck(id));
+    }
+    let mut module = running.connect("d1/m1").await;
+    module.publish_acked("devices/d1/modules/m1/messages/events/%24.on=o/", "m").await;
+    let found = events(&mut running.reader().await, 302).await;
+    assert_eq!(found.len(), 302);
+    let first = &found[0];
+    assert_eq!((first.sender.as_str(), &first.body[..]), ("d1", &br#"{"t":1}"#[..]));
+    assert_eq!(first.system(SystemProperty::MessageId), Some("m1"));
+    assert_eq!(first.properties.application(), [("a", Some("x y"))]);
+    let last = found.last().unwrap();
+    assert_eq!(last.sender.as_str(), "d1/m1");
+    assert_eq!(last.system(SystemProperty::OutputName), Some("o"));
+}
+
+#[tokio::test]
+async fn a_message_of_256_kib_passes_and_a_larger_one_ends_the_connection() {
+    let running = start().await;
+    let mut device = running.connect("d1").await;
+    device.publish_acked(EVENTS, &"x".repeat(256 * 1024)).await;
+    device.publish(EVENTS, &"x".repeat(256 * 1024 + 1)).await;
+    device.expect_closed().await;
+    assert_eq!(events(&mut running.reader().await, 1).await[0].body.len(), 256 * 1024);
+    assert_eq!(running.metrics.read().ended_protocol, 1);
+}
+
+#[tokio::test]
+async fn messages_are_completed_by_puback_and_redelivered_without() {
+    let running = start().await;
+    let d1 = address("d1");
+    let mut device = running.connect("d1").await;
+    assert_eq!(device.subscribe(&[(DEVICEBOUND, Qos::Two)]).await, [1]);
+    let message =
+        Message::new("hello").with_message_id("m1").with_ack(Ack::Full).with_property("p", "a b");
+    let sent = running.hub.send(&d1, message).await.unwrap();
+    let got = device.next_message().await;
+    assert_eq!(
+        (got.topic.as_str(), got.payload.as_str(), got.id, got.dup),
+        (
+            "devices/d1/messages/devicebound/%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2Fdevicebound&iothub-ack=full&p=a%20b",
+            "hello",
+            Some(1),
+            false
+        )
+    );
+    // Gone without PUBACK: it comes again to the stored session, under the same packet id.
+    drop(device);
+    let mut device = running.dial().await;
+    device.introduce("d1").await;
+    assert!(device.expect_connack(ConnectCode::Accepted).await, "session present");
+    let again = device.next_message().await;
+    assert_eq!((again.topic, again.id, again.dup), (got.topic, Some(1), true));
+    device.puback(Some(1)).await;
+    assert_eq!(sent.await, Some(MessageOutcome::Completed));
+    device.expect_silence().await;
+    // QoS 0: completed because it was written.
+    assert_eq!(device.subscribe(&[(DEVICEBOUND, Qos::Zero)]).await, [0]);
+    let sent = running.hub.send(&d1, Message::new("once")).await.unwrap();
+    let got = device.next_message().await;
+    assert_eq!((got.payload.as_str(), got.id), ("once", None));
+    assert_eq!(sent.await, Some(MessageOutcome::Completed));
+}
+
+#[tokio::test]
+async fn twins_are_read_reported_and_pushed() {
+    let running = start().await;
+    let mut device = running.connect("d1").await;
+    // The Python SDK asks without having subscribed: acknowledged, not answered.
+    device.publish_acked("$iothub/twin/GET/?$rid=0", " ").await;
+    device.publish_acked("$iothub/twin/PATCH/properties/reported/?$rid=0", r#"{"z":1}"#).await;
+    device.expect_silence().await;
+    device.subscribe(&[(RESPONSES, Qos::Zero), (DESIRED, Qos::One)]).await;
+    device.publish_acked("$iothub/twin/GET/?$rid=e8-1", " ").await;
+    let twin = device.next_message().await;
+    assert_eq!(twin.topic, "$iothub/twin/res/200/?$rid=e8-1");
+    assert_eq!(twin.payload, r#"{"desired":{"$version":1},"reported":{"z":1,"$version":2}}"#);
+    let id = device.publish("$iothub/twin/PATCH/properties/reported/?$rid=e8-2", "{\"b\":2}").await;
+    assert_eq!(device.next().await, Got::PubAck(id));
+    let reported = device.next_message().await;
+    assert_eq!(reported.topic, "$iothub/twin/res/204/?$rid=e8-2&$version=3");
+    assert_eq!(reported.payload, "");
+    for (query, payload, status, code) in [
+        ("$rid=e8-3&$version=1", r#"{"b":3}"#, 412, 412_001),
+        ("$rid=e8-3", "[1]", 400, 400_004),
+        ("$rid=e8-3", "{", 400, 400_004),
+    ] {
+        let topic = format!("$iothub/twin/PATCH/properties/reported/?{query}");
+        device.publish_acked(&topic, payload).await;
+        let refused = device.next_message().await;
+        assert_eq!(refused.topic, format!("$iothub/twin/res/{status}/?$rid=e8-3"));
+        let body = refused.payload;
+        assert!(body.starts_with(&format!("{{\"errorCode\":{code},\"trackingId\":\"")), "{body}");
+    }
+    let limits = Limits::default();
+    let patch = br#"{"properties":{"desired":{"a":1,"gone":null}}}"#;
+    let patch = ServicePatch::parse(patch, &limits).unwrap();
+    running.hub.patch_twin(&address("d1"), patch, None).await.unwrap();
+    let desired = device.next_message().await;
+    assert_eq!(desired.topic, "$iothub/twin/PATCH/properties/desired/?$version=2");
+    assert!(desired.payload.contains("\"a\":1") && desired.payload.contains("\"$version\":2"));
+    assert_eq!(desired.id, Some(65535));
+    device.puback(desired.id).await;
+    device.expect_silence().await;
+}
+
+#[tokio::test]
+async fn methods_are_called_answered_and_lost() {
+    let running = start().await;
+    let d1 = address("d1");
+    let offline = running.hub.invoke(&d1, MethodCall::new("m")).await.unwrap_err();
+    assert_eq!(offline.kind(), ErrorKind::DeviceNotOnline);
+    let mut device = running.connect("d1").await;
+    device.subscribe(&[(METHODS, Qos::Zero)]).await;
+    for n in 1..=11 {
+        let (hub, d1) = (running.hub.clone(), d1.clone());
+        let call = tokio::spawn(async move {
+            hub.invoke(&d1, MethodCall::new("thermostat*do").with_payload("{\"x\":1}")).await
+        });
+        let request = device.next_message().await;
+        assert_eq!(request.topic, format!("$iothub/methods/POST/thermostat*do/?$rid={n:x}"));
+        assert_eq!(request.payload, "{\"x\":1}");
+        device.publish_acked(&format!("$iothub/methods/res/299/?$rid={n:x}"), "[7]").await;
+        let reply = call.await.unwrap().unwrap();
+        assert_eq!((reply.status, &reply.payload[..]), (299, &b"[7]"[..]));
+    }
+    // An answer that nobody waits for is acknowledged and means nothing.
+    device.publish_acked("$iothub/methods/res/200/?$rid=b", "").await;
+    device.publish_acked("$iothub/methods/res/200/?$rid=zz", "").await;
+    let hub = running.hub.clone();
+    let call = tokio::spawn(async move { hub.invoke(&d1, MethodCall::new("m")).await });
+    assert_eq!(device.next_message().await.payload, "null");
+    drop(device);
+    assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::DeviceDisconnected);
+}
+
+#[tokio::test]
+async fn a_stored_session_survives_reconnects_and_the_hub() {
+    let store = Arc::new(MemoryStore::new());
+    let running = start_on(Hub::builder_on(store.clone())).await;
+    let mut device = running.connect("d1").await;
+    device.subscribe(&[(DEVICEBOUND, Qos::One), (METHODS, Qos::Zero), (DESIRED, Qos::Zero)]).await;
+    device.send(b"\xe0\x00").await;
+    device.expect_closed().await;
+    running.hub.send(&address("d1"), Message::new("while away")).await.unwrap();
+    running.hub.shutdown(Duration::from_secs(5)).await;
+    drop(running);
+
+    let running = start_on(Hub::builder_on(store)).await;
+    let mut device = running.dial().await;
+    device.introduce("d1").await;
+    assert!(device.expect_connack(ConnectCode::Accepted).await);
+    let message = device.next_message().await;
+    assert_eq!(message.payload, "while away");
+    device.puback(message.id).await;
+    let (hub, d1) = (running.hub.clone(), address("d1"));
+    let call = tokio::spawn(async move { hub.invoke(&d1, MethodCall::new("m")).await });
+    assert_eq!(device.next_message().await.topic, "$iothub/methods/POST/m/?$rid=1");
+    device.publish_acked("$iothub/methods/res/200/?$rid=1", "").await;
+    assert_eq!(call.await.unwrap().unwrap().payload, "null");
+    drop(device);
+
+    let mut device = running.dial().await;
+    let token = common::token("d1");
+    device.introduce_with("d1", Some(&token), |connect| connect.clean_session = true).await;
+    assert!(!device.expect_connack(ConnectCode::Accepted).await, "a clean session has no past");
+    running.hub.send(&address("d1"), Message::new("waits")).await.unwrap();
+    device.expect_silence().await;
+    // The queue is the device's, not the session's.
+    device.subscribe(&[(DEVICEBOUND, Qos::One)]).await;
+    assert_eq!(device.next_message().await.payload, "waits");
+    drop(device);
+    let mut device = running.dial().await;
+    device.introduce("d1").await;
+    assert!(!device.expect_connack(ConnectCode::Accepted).await);
+}
+
+#[tokio::test]
+async fn the_newest_connection_wins() {
+    let running = start().await;
+    let mut life = running.hub.lifecycle();
+    let mut first = running.dial().await;
+    let token = common::token("d1");
+    let will = Will { topic: EVENTS, payload: b"gone", qos: Qos::One, retain: false };
+    first.introduce_with("d1", Some(&token), |connect| connect.will = Some(will)).await;
+    first.expect_connack(ConnectCode::Accepted).await;
+    let mut second = running.connect("d1").await;
+    first.expect_closed().await;
+    let cause = lifecycle(&mut life, disconnected).await;
+    assert_eq!(cause, DisconnectCause::Closed(CloseReason::TakenOver));
+    second.publish_acked(EVENTS, "here").await;
+    // The device is not gone, so its will was not published.
+    let found = events(&mut running.reader().await, 1).await;
+    assert_eq!((found.len(), &found[0].body[..]), (1, &b"here"[..]));
+    assert_eq!(running.metrics.read().ended_by_hub, 1);
+}
+
+#[tokio::test]
+async fn a_will_is_published_when_the_device_goes_without_a_goodbye() {
+    let running = start().await;
+    let mut reader = running.reader().await;
+    let token = common::token("d1");
+    for clean in [true, false] {
+        let mut device = running.dial().await;
+        let topic = "devices/d1/messages/events/k=v";
+        let will = Will { topic, payload: b"gone", qos: Qos::One, retain: false };
+        device.introduce_with("d1", Some(&token), |connect| connect.will = Some(will)).await;
+        device.expect_connack(ConnectCode::Accepted).await;
+        if clean {
+            device.send(b"\xe0\x00").await;
+            device.expect_closed().await;
+        }
+    }
+    let found = events(&mut reader, 1).await;
+    assert_eq!(&found[0].body[..], b"gone");
+    let properties = found[0].properties.application();
+    assert_eq!(properties, [("k", Some("v")), ("iothub-MessageType", Some("Will"))]);
+    assert!(reader.try_read(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn refusals_have_the_code_that_sdks_act_on() {
+    let running = start().await;
+    let mut disabled = IdentitySpec::new(address("off"));
+    disabled.status = Some(Status::Disabled);
+    register(&running.hub, "off").await;
+    running.hub.registry().put(&disabled, Some(&IfMatch::parse("*"))).await.unwrap();
+    let token = common::token("d1");
+    let off = common::token("off");
+    let unknown = common::token("nobody");
+    type Change = fn(&mut Connect<'_>);
+    let cases: [(&str, Option<&str>, Change, ConnectCode); 7] = [
+        ("d1", Some(&off), |_| {}, ConnectCode::NotAuthorized),
+        ("d1", None, |_| {}, ConnectCode::NotAuthorized),
+        ("d1", Some("rubbish"), |_| {}, ConnectCode::NotAuthorized),
+        ("nobody", Some(&unknown), |_| {}, ConnectCode::NotAuthorized),
+        ("d1", Some(&token), |c| c.client_id = "D1", ConnectCode::NotAuthorized),
+        ("d1", Some(&token), |c| c.username = Some("elsewhere/d1/"), ConnectCode::NotAuthorized),
+        ("off", Some(&off), |_| {}, ConnectCode::ServerUnavailable),
+    ];
+    for (identity, password, change, code) in cases {
+        let mut device = running.dial().await;
+        device.introduce_with(identity, password, change).await;
+        assert!(!device.expect_connack(code).await);
+        device.expect_closed().await;
+    }
+    for old in [
+        &b"\x10\x10\x00\x06MQIsdp\x03\x00\x00\x00\x00\x02d1"[..],
+        b"\x10\x0f\x00\x04MQTT\x05\x00\x00\x00\x00\x00\x02d1",
+    ] {
+        let mut device = running.dial().await;
+        device.send(old).await;
+        device.expect_connack(ConnectCode::BadProtocolLevel).await;
+        device.expect_closed().await;
+    }
+    let metrics = running.metrics.read();
+    assert_eq!((metrics.refused_unauthorized, metrics.refused_unavailable), (6, 1));
+    assert_eq!((metrics.refused_level, metrics.accepted), (2, 0));
+}
+
+#[tokio::test]
+async fn who_does_not_speak_mqtt_is_closed_and_nobody_else() {
+    let running = start().await;
+    let mut healthy = running.connect("d1/m1").await;
+    for garbage in [
+        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"\x00",
+        b"\xc0\x00",
+        b"\x10\xff\xff\xff\x7f",
+        b"\x10\x0e\x00\x04mqtt\x04\x00\x00\x00\x00\x02n1",
+    ] {
+        let mut stranger = running.dial().await;
+        stranger.send(garbage).await;
+        stranger.expect_closed().await;
+    }
+    let after_connect = [
+        &b"\xff\x00"[..],
+        b"\x30\xff\xff\xff\x7f",
+        b"\x32\x05\x00\x01a\x00\x00",
+        b"\x34\x22\x00\x1bdevices/d1/messages/events/\x00\x01xyz",
+        b"\x62\x02\x00\x01",
+        b"\x82\x06\x00\x01\x00\x01#\x01",
+        b"\x30\x04\x00\x02a\xff",
+    ];
+    let mut life = running.hub.lifecycle();
+    for garbage in after_connect {
+        let mut device = running.connect("d1").await;
+        device.send(garbage).await;
+        device.expect_closed().await;
+        assert_eq!(lifecycle(&mut life, disconnected).await, DisconnectCause::Protocol);
+    }
+    // The stranger who says goodbye in the middle of a word.
+    let mut device = running.connect("d1").await;
+    device.send(b"\x32\x80").await;
+    drop(device);
+    assert_eq!(lifecycle(&mut life, disconnected).await, DisconnectCause::ConnectionLost);
+    healthy.expect_silence().await;
+    let metrics = running.metrics.read();
+    assert_eq!((metrics.not_connected, metrics.ended_protocol, metrics.ended_lost), (6, 7, 1));
+}
+
+#[tokio::test]
+async fn bytes_may_trickle() {
+    let running = start().await;
+    let mut device = running.dial().await;
+    device.io.set_nodelay(true).unwrap();
+    let token = common::token("d1");
+    let connect = Connect {
+        clean_session: true,
+        keep_alive: 0,
+        client_id: "d1",
+        will: None,
+        username: Some("localhost/d1"),
+        password: Some(token.as_bytes()),
+    };
+    let mut bytes = Vec::new();
+    hub_mqtt::codec::connect(&mut bytes, &connect).unwrap();
+    // What follows the CONNECT need not wait for the CONNACK.
+    for id in 1..4 {
+        common::write_publish(&mut bytes, PacketId::new(id).unwrap(), EVENTS, b"drop by drop");
+    }
+    for byte in bytes {
+        device.io.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    device.expect_connack(ConnectCode::Accepted).await;
+    for id in 1..4 {
+        assert_eq!(device.next().await, Got::PubAck(id));
+    }
+}
+
+#[tokio::test]
+async fn silence_has_an_end() {
+    let running = start_with(|limits| limits.handshake_timeout = Duration::from_millis(200)).await;
+    let mut mute = running.dial().await;
+    let mut slow = running.dial().await;
+    slow.send(b"\x10\x20\x00").await;
+    mute.expect_closed().await;
+    slow.expect_closed().await;
+    assert_eq!(running.metrics.read().handshake_timeouts, 2);
+
+    let mut life = running.hub.lifecycle();
+    let mut device = running.dial().await;
+    let token = common::token("d1");
+    device.introduce_with("d1", Some(&token), |connect| connect.keep_alive = 1).await;
+    device.expect_connack(ConnectCode::Accepted).await;
+    let begin = std::time::Instant::now();
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        device.expect_silence().await;
+    }
+    device.expect_closed().await;
+    let lived = begin.elapsed();
+    assert!((3400..6000).contains(&lived.as_millis()), "{lived:?}");
+    assert_eq!(lifecycle(&mut life, disconnected).await, DisconnectCause::KeepAlive);
+    assert_eq!(running.metrics.read().ended_keep_alive, 1);
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_cut_off_alone() {
+    let running = start_with(|limits| {
+        limits.peer_write_bytes_max = 1024 * 1024;
+        limits.c2d_depth_max = 400;
+        limits.offer_window = 400;
+    })
+    .await;
+    register(&running.hub, "stuck").await;
+    let mut life = running.hub.lifecycle();
+    let mut stuck = running.connect("stuck").await;
+    stuck.subscribe(&[("devices/stuck/messages/devicebound/#", Qos::One)]).await;
+    let mut healthy = running.connect("d1").await;
+    let body = "x".repeat(60_000);
+    for _ in 0..400 {
+        running.hub.send(&address("stuck"), Message::new(body.clone())).await.unwrap();
+    }
+    let cause = lifecycle(&mut life, disconnected).await;
+    assert_eq!(cause, DisconnectCause::Closed(CloseReason::PeerStuck));
+    healthy.publish_acked(EVENTS, "fine").await;
+    assert_eq!(running.metrics.read().ended_stuck, 1);
+    // Nothing is lost: the messages wait for the next connection.
+    assert_eq!(running.hub.registry().get(&address("stuck")).await.unwrap().messages, 400);
+}
+
+#[tokio::test]
+async fn who_asks_without_reading_is_not_read_either() {
+    let running = start().await;
+    let mut device = running.connect("d1").await;
+    device.subscribe(&[(RESPONSES, Qos::Zero)]).await;
+    let fat = format!("{{\"fat\":\"{}\"}}", "x".repeat(4000));
+    let id = device.publish("$iothub/twin/PATCH/properties/reported/?$rid=1", &fat).await;
+    assert_eq!(device.next().await, Got::PubAck(id));
+    device.next_message().await;
+    // 20,000 answers of 4 KB are 80 MB: far more than may wait for a peer. They come all the same,
+    // because the hub reads no more questions than it can send answers.
+    const QUESTIONS: usize = 20_000;
+    let (mut read, mut write) = device.io.into_split();
+    let asking = tokio::spawn(async move {
+        let mut question = Vec::new();
+        let publish = hub_mqtt::codec::Publish {
+            dup: false,
+            qos: Qos::Zero,
+            retain: false,
+            id: None,
+            topic: "$iothub/twin/GET/?$rid=1",
+            payload: b"",
+        };
+        hub_mqtt::codec::publish(&mut question, &publish).unwrap();
+        for _ in 0..QUESTIONS / 100 {
+            write.write_all(&question.repeat(100)).await.unwrap();
+        }
+        write
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (mut bytes, mut answers) = (Vec::new(), 0);
+    while answers < QUESTIONS {
+        let more = tokio::io::AsyncReadExt::read_buf(&mut read, &mut bytes);
+        let n = tokio::time::timeout(Duration::from_secs(20), more).await.unwrap().unwrap();
+        assert!(n > 0, "closed after {answers} answers");
+        let mut used = 0;
+        while let Ok(hub_mqtt::codec::Decoded::Packet(_, length)) =
+            hub_mqtt::codec::decode(&bytes[used..], 1 << 20)
+        {
+            used += length;
+            answers += 1;
+        }
+        bytes.drain(..used);
+    }
+    asking.await.unwrap();
+    assert_eq!(running.metrics.read().ended_stuck, 0);
+}
+
+#[tokio::test]
+async fn there_is_a_most_of_connections() {
+    let running = start_with(|limits| limits.connections_max = 2).await;
+    let _first = running.connect("d1").await;
+    let mut second = running.dial().await;
+    let mut third = running.dial().await;
+    third.expect_closed().await;
+    assert_eq!(running.metrics.read().over_limit, 1);
+    second.send(b"\xc0\x00").await;
+    second.expect_closed().await;
+    // A place that was left is free.
+    let _again = running.connect("d1/m1").await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_every_connection_and_returns() {
+    let running = start().await;
+    let mut device = running.connect("d1").await;
+    let mut mute = running.dial().await;
+    device.publish_acked(EVENTS, "x").await;
+    let report = running.hub.shutdown(Duration::from_secs(5)).await;
+    assert!(report.transports_ended && report.drained, "{report:?}");
+    assert_eq!(report.connections_closed, 1);
+    device.expect_closed().await;
+    assert_eq!(mute.next().await, Got::ConnAck(false, ConnectCode::ServerUnavailable));
+    mute.expect_closed().await;
+    assert!(tokio::net::TcpStream::connect(running.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn dropping_the_hub_drops_its_connections() {
+    let running = start().await;
+    let mut device = running.connect("d1").await;
+    let addr = running.addr;
+    drop(running);
+    device.expect_closed().await;
+    while tokio::net::TcpStream::connect(addr).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_byte_stream_of_another_transport_is_served_too() {
+    let running = start().await;
+    let handler = MqttStreamHandler::new();
+    assert_eq!(handler.subprotocol(), "mqtt");
+    let (near, far) = tokio::io::duplex(100);
+    let (hub, shutdown) = (running.hub.clone(), running.hub.shutdown_signal());
+    let serving = {
+        let handler = handler.clone();
+        tokio::spawn(async move {
+            handler.handle(hub, Box::new(far), Peer::default(), shutdown).await;
+        })
+    };
+    let mut device = common::Client::new(near);
+    device.introduce("d1").await;
+    device.expect_connack(ConnectCode::Accepted).await;
+    device.publish_acked(EVENTS, &"x".repeat(5000)).await;
+    device.send(b"\xe0\x00").await;
+    device.expect_closed().await;
+    serving.await.unwrap();
+    assert_eq!(handler.metrics().read().ended_clean, 1);
+}

@@ -1,0 +1,23 @@
+//! The conformance kit on the memory store, on the kit's own model, and on a memory store that
+//! fails.
+
+use hub_core::conformance::store::{Faulty, Fresh, Model, Retry};
+use hub_store_memory::MemoryStore;
+
+mod memory {
+    hub_core::store_tests!(super::Fresh(super::MemoryStore::new));
+}
+
+mod model {
+    hub_core::store_tests!(super::Fresh(super::Model::new));
+}
+
+mod faulty {
+    hub_core::store_tests!({
+        let mut seed = 0;
+        super::Fresh(move || {
+            seed += 1;
+            super::Retry::new(super::Faulty::new(super::MemoryStore::new(), seed))
+        })
+    });
+}

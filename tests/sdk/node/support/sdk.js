@@ -1,0 +1,29 @@
+// The stock SDKs, from where tests/sdk/install put them.
+
+'use strict';
+
+const { createRequire } = require('node:module');
+const path = require('node:path');
+
+const folder = process.env.HUB_SDK_DIR || path.resolve(__dirname, '../../../../target/sdk');
+const load = createRequire(path.join(folder, 'node', 'package.json'));
+
+const device = load('azure-iot-device');
+const { Mqtt, MqttWs } = load('azure-iot-device-mqtt');
+const { Http } = load('azure-iot-device-http');
+const service = load('azure-iothub');
+const { errors, NoRetry, ExponentialBackOffWithJitter } = load('azure-iot-common');
+
+module.exports = {
+  DeviceClient: device.Client,
+  ModuleClient: device.ModuleClient,
+  Message: device.Message,
+  Mqtt,
+  MqttWs,
+  Http,
+  Registry: service.Registry,
+  ServiceClient: service.Client,
+  errors,
+  NoRetry,
+  ExponentialBackOffWithJitter,
+};
