@@ -44,7 +44,7 @@ impl Device {
             Job::Settle { .. } => self.settle(job, fx),
             Job::Bury(dead) => self.bury_now(dead, fx),
             Job::Release(offered) => {
-                let change = self.retime_now(&offered);
+                let change = self.give_back(&offered);
                 self.write(Job::Release(offered), change, After::Released, fx);
             }
             Job::Ask { call, request } => self.request(call, request, fx),
@@ -121,15 +121,15 @@ impl Device {
             after = After::Left { session: Box::new(session) };
         }
         if self.rounds == 0 {
-            change = change.and(self.retime_now(released));
+            change = change.and(self.give_back(released));
         }
         (change, after)
     }
 
-    fn retime_now(&self, offered: &[Offered]) -> Change {
+    fn give_back(&self, offered: &[Offered]) -> Change {
         offered.iter().fold(Change::new(), |change, offered| {
             let marks = Marks::new(&[offered.delivery_count]).unwrap_or_default();
-            change.retime(&offered.at, self.now, marks)
+            change.retime(&offered.at, delivery::AT_ONCE, marks)
         })
     }
 

@@ -1,11 +1,15 @@
-//! Receives and purges: a purge whose second claim failed was never answered, and a receive that
+//! Claims and their answers. A machine that waited for a claim could be dropped, and the answer then
+//! let its successor claim twice at once, beyond the window of its link. A purge whose second claim failed was never answered, and a receive that
 //! met a dead message first locked the next one for another time than was asked for.
 
 use std::time::Duration;
 
 use hub_core::device::{Answer, Input, Purpose, Request};
 use hub_core::envelope::Message;
-use hub_core::id::CallId;
+use hub_core::error::DisconnectCause;
+use hub_core::frame::{Guarantee, Inbound, Interest};
+use hub_core::hello::SessionMode;
+use hub_core::id::{CallId, LinkId, Tag};
 
 use crate::rig::{Rig, answers};
 
@@ -40,4 +44,19 @@ fn a_receive_keeps_its_lock_beyond_a_dead_message() {
     let [Answer::Received(Some(delivery))] = answers(&said, 3)[..] else { panic!("{said:?}") };
     assert_eq!(&delivery.message.body[..], b"y");
     assert_eq!(delivery.token.until, rig.now.after(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_machine_is_not_dropped_while_a_claim_is_on_its_way() {
+    let mut rig = Rig::new();
+    let arrival = rig.arrival(SessionMode::Clean);
+    rig.feed(0, Input::Connect(CallId(1), LinkId(1), arrival));
+    let messages = vec![(Interest::Messages, Guarantee::AtLeastOnce)];
+    let frame = Inbound::Subscribe(Tag(1), messages);
+    let claiming = rig.step(0, Input::Frame(LinkId(1), frame));
+    assert_eq!(claiming.claims.len(), 1);
+    rig.feed(0, Input::Leave(LinkId(1), DisconnectCause::Clean));
+    assert!(!rig.machines[0].is_idle());
+    rig.follow(0, claiming);
+    assert!(rig.machines[0].is_idle());
 }
