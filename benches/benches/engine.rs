@@ -1,8 +1,11 @@
 //! Wall time of the benches in `benches::engine`. See the README for what each number means.
 
+mod measure;
+
 use benches::engine::{Message, Method, Report, Telemetry};
-use benches::measure;
 use criterion::Criterion;
+
+use self::measure::measure;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();

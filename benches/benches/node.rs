@@ -1,8 +1,11 @@
 //! Wall time of the benches in `benches::node`. See the README for what each number means.
 
-use benches::measure;
+mod measure;
+
 use benches::node::{Method, Report, Settle};
 use criterion::Criterion;
+
+use self::measure::measure;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();

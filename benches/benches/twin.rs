@@ -1,8 +1,11 @@
 //! Wall time of the benches in `benches::twin`. See the README for what each number means.
 
-use benches::measure;
+mod measure;
+
 use benches::twin::{Load, ReportPatch};
 use criterion::Criterion;
+
+use self::measure::measure;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();

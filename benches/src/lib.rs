@@ -18,9 +18,6 @@ mod random;
 pub mod twin;
 
 use std::fmt::Display;
-use std::time::{Duration, Instant};
-
-use criterion::{BenchmarkId, Criterion, Throughput};
 
 pub use self::random::Random;
 
@@ -57,24 +54,6 @@ pub fn prepare<B: Bench>(size: B::Size) -> B {
     let mut bench = B::open(size);
     bench.seed(&mut Random::new(SEED));
     bench
-}
-
-/// Measures all sizes of a bench.
-pub fn measure<B: Bench>(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group(B::NAME);
-    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    for size in B::SIZES {
-        group.throughput(Throughput::Elements(B::elements(*size)));
-        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
-            let mut bench = prepare::<B>(*size);
-            bencher.iter_custom(|rounds| {
-                let start = Instant::now();
-                bench.run(rounds);
-                start.elapsed()
-            });
-        });
-    }
-    group.finish();
 }
 
 /// A bench by its name, for callers that learn the name while they run.

@@ -5,9 +5,11 @@ use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hub_core::Hub;
-use hub_mqtt::{MqttTransport, TlsSettings};
+use hub_http::HttpTransport;
+use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
 use hub_store_memory::MemoryStore;
 
 use crate::args::{Args, StoreSpec};
@@ -64,13 +66,27 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let plain = args.mqtt.addr().and_then(|_| addrs.next());
     let secure = args.mqtts.addr().and_then(|_| addrs.next());
     hub.serve(mqtt);
+
+    let mut http =
+        HttpTransport::builder().operations().websocket(Arc::new(MqttStreamHandler::new()));
+    if let Some(addr) = args.http.addr() {
+        http = http.listen(addr);
+    }
+    if let Some(addr) = args.https.addr() {
+        http = http.listen_tls(addr, tls);
+    }
+    let http = http.bind().await?;
+    let mut addrs = http.local_addrs().collect::<Vec<_>>().into_iter();
+    let web = args.http.addr().and_then(|_| addrs.next());
+    let web_secure = args.https.addr().and_then(|_| addrs.next());
+    hub.serve(http);
     Ok(Running {
         hub,
         trust: certificates.trust,
         mqtt: plain,
         mqtts: secure,
-        http: None,
-        https: None,
+        http: web,
+        https: web_secure,
         devices,
     })
 }

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 /// What one mutex guards, so that every call sees and changes it at one instant (S1, S3).
 #[derive(Default)]
 struct World {
-    /// Counts changes, pushes and claims: no version or item number comes twice (S6, S10).
+    /// Counts changes, pushes and claimed items: no version or item number comes twice (S6, S10).
     count: u64,
     documents: BTreeMap<Key, Document>,
     items: BTreeMap<(QueueId, SequenceNumber), Item>,
@@ -128,7 +128,7 @@ impl World {
     }
 
     fn claim(&mut self, now: Timestamp, claim: &Claim) -> Vec<Item> {
-        let version = Version(self.next());
+        let Self { count, items, .. } = self;
         let wanted = |item: &&mut Item| {
             let overdue = item.deadline <= now && item.deadline != Timestamp::MAX;
             let in_scope = match &claim.scope {
@@ -139,11 +139,12 @@ impl World {
             in_scope && item.visible <= now
         };
         let hide = |item: &mut Item| {
-            item.at = ItemRef::new(item.at.queue().clone(), item.at.sequence(), version);
+            *count += 1;
+            item.at = ItemRef::new(item.at.queue().clone(), item.at.sequence(), Version(*count));
             (item.visible, item.claims) = (claim.hide_until, item.claims + 1);
             item.clone()
         };
-        self.items.values_mut().filter(wanted).take(claim.limit as usize).map(hide).collect()
+        items.values_mut().filter(wanted).take(claim.limit as usize).map(hide).collect()
     }
 }
 

@@ -87,7 +87,7 @@ async fn peer(mut lines: Lines, hub: Hub, mut stop: Shutdown) {
                 goes_on = lines.send(line).await.is_ok();
             }
             // A line is read only when there is room for what it asks (T5).
-            line = async { drop(up.ready().await); lines.next().await } => match line {
+            line = async { up.ready().await; lines.next().await } => match line {
                 Some(Ok(line)) => {
                     number += 1;
                     match understand(&line, Tag(number), &hub, &up) {

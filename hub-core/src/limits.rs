@@ -33,6 +33,9 @@ pub struct Limits {
     pub c2d_ttl_max: Duration,
     /// How long a delivered message is locked for its receiver.
     pub c2d_lock: Duration,
+    /// How often the queue of a device that listens is looked at without a sign: for messages whose
+    /// lock somebody else held, and for signs of other nodes that were lost.
+    pub c2d_poll_every: Duration,
     /// Deliveries after which an abandoned message is dead-lettered.
     pub c2d_delivery_count_max: u8,
     /// Whether a lock that ran out counts as a delivery. Azure's current text says it does not.
@@ -160,6 +163,7 @@ impl Default for Limits {
             c2d_ttl_default: secs(3600),
             c2d_ttl_max: secs(48 * 3600),
             c2d_lock: secs(60),
+            c2d_poll_every: secs(60),
             c2d_delivery_count_max: 10,
             c2d_lock_expiry_counts: false,
             offer_window: 50,

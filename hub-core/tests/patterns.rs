@@ -274,3 +274,16 @@ async fn hubs_live_side_by_side_and_end_with_their_handle() {
     assert!(report.drained && report.transports_ended);
     assert!(two.device(&d1).await.is_err());
 }
+
+#[tokio::test]
+async fn an_edge_device_begins_with_its_runtime() {
+    let (hub, _, _) = hub().await;
+    let edge = address("edge");
+    let mut spec = IdentitySpec::new(edge.clone());
+    spec.iot_edge = Some(true);
+    hub.registry().put(&spec, None).await.unwrap();
+    let modules = hub.registry().modules(&edge).await.unwrap();
+    let names: Vec<_> = modules.iter().map(|module| module.address().to_string()).collect();
+    assert_eq!(names, ["edge/$edgeAgent", "edge/$edgeHub"]);
+    assert!(hub.registry().twin(&address("edge/$edgeHub")).await.is_ok());
+}

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::conn;
+use crate::conn::{self, Opening};
 use crate::metrics::{Counters, Metrics};
-use crate::tls::TlsSettings;
+use hub_tls::TlsSettings;
 
 /// Connections that the operating system holds until they are taken.
 const BACKLOG: u32 = 4096;
@@ -171,67 +171,72 @@ async fn accept(
             counters.over_limit();
             continue;
         };
-        let (hub, shutdown, counters) = (hub.clone(), shutdown.clone(), counters.clone());
+        // Answers are small and written once per turn; waiting for more would only delay them.
+        let _ = socket.set_nodelay(true);
+        let opening = opening(hub.clone(), shutdown.clone(), counters.clone());
         match listener.tls.clone() {
-            None => {
-                connections.spawn(serve_plain(socket, addr, hub, shutdown, counters, place));
-            }
-            Some(tls) => {
-                connections.spawn(serve_tls(socket, addr, tls, hub, shutdown, counters, place));
-            }
-        }
+            None => connections.spawn(serve_plain(socket, addr, opening, place)),
+            Some(tls) => connections.spawn(serve_tls(socket, addr, tls, opening, place)),
+        };
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve_plain(
-    socket: TcpStream,
-    addr: SocketAddr,
-    hub: Hub,
-    shutdown: Shutdown,
-    counters: Arc<Counters>,
-    _place: OwnedSemaphorePermit,
-) {
-    // Answers are small and written once per turn; waiting for more would only delay them.
-    let _ = socket.set_nodelay(true);
+fn opening(hub: Hub, shutdown: Shutdown, counters: Arc<Counters>) -> Opening {
     let deadline = Instant::now() + hub.limits().handshake_timeout;
-    let peer = Peer { addr: Some(addr), certificate: None };
-    conn::serve(socket, peer, hub, shutdown, counters, deadline).await;
+    Opening { hub, shutdown, counters, deadline }
 }
 
-async fn serve_tls(
+fn serve_plain(
+    socket: TcpStream,
+    addr: SocketAddr,
+    opening: Opening,
+    place: OwnedSemaphorePermit,
+) -> impl Future<Output = ()> + Send {
+    let peer = Peer { addr: Some(addr), certificate: None };
+    let serving = conn::serve(async move { Some((socket, peer)) }, opening);
+    async move {
+        serving.await;
+        drop(place);
+    }
+}
+
+fn serve_tls(
     socket: TcpStream,
     addr: SocketAddr,
     tls: TlsSettings,
-    hub: Hub,
-    mut shutdown: Shutdown,
-    counters: Arc<Counters>,
-    _place: OwnedSemaphorePermit,
-) {
-    let _ = socket.set_nodelay(true);
-    let deadline = Instant::now() + hub.limits().handshake_timeout;
-    // In a box, so that the task does not keep room for it afterwards.
-    let handshake = Box::pin(TlsAcceptor::from(tls.config()).accept(socket));
-    let stream = tokio::select! {
-        biased;
-        () = shutdown.requested() => return,
-        accepted = handshake => match accepted {
-            Ok(stream) => stream,
-            Err(error) => {
-                counters.tls_failed();
-                debug!(peer = %addr, %error, "tls handshake failed");
-                return;
+    opening: Opening,
+    place: OwnedSemaphorePermit,
+) -> impl Future<Output = ()> + Send {
+    let mut shutdown = opening.shutdown.clone();
+    let (counters, deadline) = (opening.counters.clone(), opening.deadline);
+    let open = async move {
+        let stream = tokio::select! {
+            biased;
+            () = shutdown.requested() => return None,
+            accepted = TlsAcceptor::from(tls.config()).accept(socket) => match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    counters.tls_failed();
+                    debug!(peer = %addr, %error, "tls handshake failed");
+                    return None;
+                }
+            },
+            () = tokio::time::sleep_until(deadline) => {
+                counters.handshake_timeout();
+                return None;
             }
-        },
-        () = tokio::time::sleep_until(deadline) => {
-            counters.handshake_timeout();
-            return;
-        }
+        };
+        let certificate = tls.client_certificate(stream.get_ref().1);
+        // In a box: what a TLS connection needs is several times what everything else does.
+        Some((Box::new(stream), Peer { addr: Some(addr), certificate }))
     };
-    let certificate = tls.client_certificate(stream.get_ref().1);
-    let peer = Peer { addr: Some(addr), certificate };
-    conn::serve(stream, peer, hub, shutdown, counters, deadline).await;
+    let serving = conn::serve(open, opening);
+    async move {
+        serving.await;
+        drop(place);
+    }
 }
 
 /// Serves MQTT over streams that another transport has opened: WebSockets with the sub-protocol
@@ -263,7 +268,23 @@ impl StreamHandler for MqttStreamHandler {
 
     async fn handle(&self, hub: Hub, io: Box<dyn ByteStream>, peer: Peer, shutdown: Shutdown) {
         self.counters.connection();
-        let deadline = Instant::now() + hub.limits().handshake_timeout;
-        conn::serve(io, peer, hub, shutdown, self.counters.clone(), deadline).await;
+        let opening = opening(hub, shutdown, self.counters.clone());
+        conn::serve(async move { Some((io, peer)) }, opening).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task_size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There may be a hundred thousand of them, most of them idle.
+    #[test]
+    fn the_task_of_a_plain_connection_is_small() {
+        let size = task_size(serve_plain);
+        assert!(size <= 448, "{size}");
     }
 }

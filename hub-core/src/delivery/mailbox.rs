@@ -133,9 +133,12 @@ impl Mailbox {
         limits: &Limits,
     ) -> Vec<Claimed> {
         self.claiming = false;
-        // A full answer may have left some behind.
         if u32::try_from(items.len()).is_ok_and(|n| n >= limit) {
+            // A full answer may have left some behind.
             self.maybe_more = true;
+        } else {
+            // Others may hold some under a lock that ends without a sign.
+            self.look_at(now.after(limits.c2d_poll_every));
         }
         let judged: Vec<_> = items.iter().filter_map(|item| judge(item, now, limits)).collect();
         for claimed in judged.iter().filter(|claimed| claimed.verdict == Verdict::Offer) {

@@ -17,18 +17,19 @@ pub(crate) enum Cached<T> {
 }
 
 impl<T> Cached<T> {
-    pub(crate) fn get(&self) -> Option<&T> {
+    pub(crate) fn known(&self) -> Option<(Version, &T)> {
         match self {
-            Self::Known(_, value) => Some(value),
+            Self::Known(version, value) => Some((*version, value)),
             _ => None,
         }
     }
 
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.known().map(|(_, value)| value)
+    }
+
     pub(crate) fn version(&self) -> Option<Version> {
-        match self {
-            Self::Known(version, _) => Some(*version),
-            _ => None,
-        }
+        self.known().map(|(version, _)| version)
     }
 
     /// The guard for a change that was decided on this.

@@ -111,8 +111,7 @@ impl Device {
         let mut change = Change::new();
         let mut after = After::Released;
         if let Cached::Known(version, session) = &self.documents.session
-            && session.epoch == epoch
-            && session.is_connected()
+            && self.is_live(epoch)
         {
             let session = session.disconnected(self.now);
             change = change.write(&Key::session(&self.address), Some(*version), session.encode());
@@ -147,14 +146,14 @@ impl Device {
         if !online.stored || subscriptions == online.subscriptions {
             return self.subscribed_now(link, tag, subscriptions, fx);
         }
-        let Cached::Known(version, session) = &self.documents.session else { return };
-        if session.epoch != online.epoch {
+        let live = self.is_live(online.epoch);
+        let Some((version, session)) = self.documents.session.known().filter(|_| live) else {
             // Another node has taken over; its document must not be touched.
             return self.close(CloseReason::TakenOver, fx);
-        }
-        let session = Session { subscriptions, active: self.now, ..(**session).clone() };
+        };
+        let session = Session { subscriptions, active: self.now, ..session.clone() };
         let change =
-            Change::new().write(&Key::session(&self.address), Some(*version), session.encode());
+            Change::new().write(&Key::session(&self.address), Some(version), session.encode());
         let after = After::Subscribed { session: Box::new(session), subscriptions };
         self.write(job, change, after, fx);
     }
@@ -227,7 +226,8 @@ impl Device {
         }
     }
 
-    /// Whether the store's session is that of this epoch, here.
+    /// Whether the store's session is that of this epoch, here. Epochs alone do not tell: those of a
+    /// device that was deleted and made anew begin again.
     fn is_live(&self, epoch: Epoch) -> bool {
         let session = self.documents.session.get();
         session.is_some_and(|session| {
@@ -497,11 +497,7 @@ impl Device {
         if let Err(reason) = valid {
             return self.close(reason, fx);
         }
-        let taken = match self.documents.session.get() {
-            Some(session) => session.epoch > online.epoch,
-            None => false,
-        };
-        if taken {
+        if !self.is_live(online.epoch) {
             self.close(CloseReason::TakenOver, fx);
         }
         // Whatever woke us may also have left a message.
@@ -528,6 +524,7 @@ impl Device {
                 self.jobs.push_front(Job::Release(released));
             }
         }
+        self.methods.linked(session.epoch);
         self.online = Some(super::Online {
             link,
             epoch: session.epoch,

@@ -74,8 +74,8 @@ type Committing = Boxed<(Batch, Result<Vec<Outcome>, StoreError>)>;
 
 /// What a shard does with answered changes.
 pub(crate) trait Finish: Send + Sync + 'static {
-    /// These changes are answered. May add more.
-    fn finish(self: &Arc<Self>, answered: Vec<(Done, Outcome)>);
+    /// These changes are answered, in order. May add more.
+    fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>);
     /// Entries were appended.
     fn appended(&self);
     /// The store cannot be used any more.
@@ -205,8 +205,9 @@ impl Committer {
             return None;
         }
         state.in_flight = true;
-        let mut changes = Vec::new();
-        let mut done = Vec::new();
+        let most = state.waiting.len().min(self.limits.batch_changes_max.max(1));
+        let mut changes = Vec::with_capacity(most);
+        let mut done = Vec::with_capacity(most);
         let mut load = Load::default();
         while let Some(first) = state.waiting.front() {
             let fits = changes.len() < self.limits.batch_changes_max
@@ -342,7 +343,7 @@ impl Committer {
         if sent.appends {
             to.appended();
         }
-        to.finish(sent.done.into_iter().zip(outcomes).collect());
+        to.finish(sent.done.into_iter().zip(outcomes));
     }
 }
 

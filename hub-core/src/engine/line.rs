@@ -78,7 +78,10 @@ impl Line {
                 | Outbound::Twin(..)
                 | Outbound::Reported(..)
         );
-        let mut state = lock(&self.state);
+        self.push_to(lock(&self.state), outbound, answers);
+    }
+
+    fn push_to(&self, mut state: MutexGuard<'_, State>, outbound: Outbound, answers: bool) {
         if state.closed {
             return;
         }
@@ -106,8 +109,7 @@ impl Line {
     pub(crate) fn receipt(&self, tag: crate::id::Tag, bytes: usize) {
         let mut state = lock(&self.state);
         state.bytes = state.bytes.saturating_sub(bytes);
-        drop(state);
-        self.push(Outbound::Receipt(tag));
+        self.push_to(state, Outbound::Receipt(tag), true);
     }
 
     pub(crate) fn close(&self, reason: CloseReason) {

@@ -7,7 +7,8 @@ use crate::device::Input;
 use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::id::{Address, DeviceId};
 use crate::registry::{
-    Context, Identity, IdentitySpec, IfMatch, check_delete, check_module_parent, put,
+    Context, Identity, IdentitySpec, IfMatch, check_delete, check_module_parent, create,
+    edge_runtime, put,
 };
 use crate::security::Registered;
 use crate::session::Session;
@@ -132,10 +133,15 @@ impl Registry<'_> {
             let identity = put(before.identity.as_ref(), spec, if_match, &context)?;
             change = match &before.at {
                 Some(at) => change.replace(at, identity.encode()),
-                None => change
-                    .create(key.clone(), identity.encode())
-                    .create(Key::twin(&spec.address), Twin::new(context.now).encode())
-                    .clear(QueueId::mailbox(&spec.address)),
+                None => {
+                    let mut change = change.and(begin(&identity, &context));
+                    if identity.iot_edge() && !spec.address.is_module() {
+                        for module in edge_runtime(&spec.address) {
+                            change = change.and(begin(&create(&module, &context)?, &context));
+                        }
+                    }
+                    change
+                }
             };
             if let Outcome::Committed(_) = hub.commit(&spec.address, change).await? {
                 if before.at.is_some() {
@@ -280,7 +286,11 @@ impl Registry<'_> {
         Ok(devices)
     }
 
-    async fn get_all(&self, addresses: &[Address]) -> Result<Vec<Registration>, HubError> {
+    /// Those of these identities that exist, in the order asked.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store cannot be reached.
+    pub async fn get_all(&self, addresses: &[Address]) -> Result<Vec<Registration>, HubError> {
         let asks: Vec<Ask> = addresses
             .iter()
             .flat_map(|address| {
@@ -362,6 +372,15 @@ impl Registry<'_> {
             }
         }
     }
+}
+
+/// What begins with an identity: itself, its twin, and an empty queue.
+fn begin(identity: &Identity, context: &Context<'_>) -> Change {
+    let address = identity.address();
+    Change::new()
+        .create(Key::identity(address), identity.encode())
+        .create(Key::twin(address), Twin::new(context.now).encode())
+        .clear(QueueId::mailbox(address))
 }
 
 fn registration(

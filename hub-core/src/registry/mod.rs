@@ -17,8 +17,8 @@ mod spec;
 pub use self::body::DecodeError;
 pub use self::identity::{Identity, Status};
 pub use self::rules::{
-    Context, IDENTITY_KEY_BYTES_MIN, IfMatch, check_delete, check_module_parent, create, put,
-    update,
+    Context, IDENTITY_KEY_BYTES_MIN, IfMatch, check_delete, check_module_parent, create,
+    edge_runtime, put, update,
 };
 pub use self::scope::DeviceScope;
 pub use self::spec::{AuthenticationSpec, IdentitySpec, MANAGED_BY_LENGTH_MAX};

@@ -37,6 +37,23 @@ impl std::fmt::Debug for Context<'_> {
     }
 }
 
+/// The modules that an edge device has from its beginning: its runtime. They have no credentials
+/// of their own until somebody gives them some.
+#[must_use]
+pub fn edge_runtime(device: &Address) -> Vec<IdentitySpec> {
+    let addresses = ["$edgeAgent", "$edgeHub"]
+        .into_iter()
+        .filter_map(|module| Address::parse(&format!("{}/{module}", device.device_str())).ok());
+    addresses
+        .map(|address| {
+            let mut spec = IdentitySpec::new(address);
+            spec.authentication = Some(AuthenticationSpec::None);
+            spec.managed_by = Some("iotEdge".to_owned());
+            spec
+        })
+        .collect()
+}
+
 /// The condition of a request: which etag the identity must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

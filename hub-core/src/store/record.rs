@@ -299,36 +299,58 @@ pub enum Seek {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entries {
     arena: Bytes,
-    ends: Vec<u32>,
+    ends: Ends,
+}
+
+/// Where the entries end, each form for its own number of them so that equal entries are equal.
+///
+/// Entries are made once and cloned on their way to a store; a lone one, which is what a device
+/// sends that waits for each answer, then costs no memory beside its body.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Ends {
+    #[default]
+    None,
+    /// The one entry is the whole arena.
+    One,
+    Many(Arc<[u32]>),
 }
 
 impl Entries {
     /// One entry.
     #[must_use]
     pub fn one(body: Bytes) -> Self {
-        let end = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        Self { arena: body, ends: vec![end] }
+        Self { arena: body, ends: Ends::One }
     }
 
     /// Entries that lie one behind the other in `arena`; `ends` are their exclusive ends, rising.
     /// Nothing if the ends do not fit the arena.
     #[must_use]
-    pub fn from_parts(arena: Bytes, ends: Vec<u32>) -> Option<Self> {
-        let rising = ends.is_sorted();
+    pub fn from_parts(arena: Bytes, ends: impl AsRef<[u32]>) -> Option<Self> {
+        let ends = ends.as_ref();
         let last = ends.last().copied().unwrap_or(0);
-        (rising && usize::try_from(last) == Ok(arena.len())).then_some(Self { arena, ends })
+        let fits = ends.is_sorted() && usize::try_from(last) == Ok(arena.len());
+        let ends = match ends {
+            [] => Ends::None,
+            [_] => Ends::One,
+            many => Ends::Many(many.into()),
+        };
+        fits.then_some(Self { arena, ends })
     }
 
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        match &self.ends {
+            Ends::None => 0,
+            Ends::One => 1,
+            Ends::Many(ends) => ends.len(),
+        }
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of all bodies.
@@ -340,7 +362,10 @@ impl Entries {
     /// The body of one entry. Shares the memory.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Bytes> {
-        let at = |i: usize| self.ends.get(i).and_then(|end| usize::try_from(*end).ok());
+        let Ends::Many(ends) = &self.ends else {
+            return (index < self.len()).then(|| self.arena.clone());
+        };
+        let at = |i: usize| ends.get(i).and_then(|end| usize::try_from(*end).ok());
         let start = if index == 0 { 0 } else { at(index - 1)? };
         Some(self.arena.slice(start..at(index)?))
     }
@@ -348,5 +373,48 @@ impl Entries {
     /// The bodies in order.
     pub fn iter(&self) -> impl Iterator<Item = Bytes> + '_ {
         (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies(entries: &Entries) -> Vec<Bytes> {
+        assert_eq!(entries.iter().count(), entries.len());
+        assert_eq!(entries.is_empty(), entries.len() == 0);
+        assert_eq!(entries.get(entries.len()), None);
+        entries.iter().collect()
+    }
+
+    #[test]
+    fn entries_come_apart_as_they_were_put_together() {
+        let arena = Bytes::from_static(b"aabbb");
+        let two = Entries::from_parts(arena.clone(), [2, 5]).unwrap();
+        assert_eq!(bodies(&two), ["aa", "bbb"]);
+        assert_eq!(two.bytes(), 5);
+        let blanks = Entries::from_parts(arena.clone(), vec![0, 5, 5]).unwrap();
+        assert_eq!(bodies(&blanks), ["", "aabbb", ""]);
+        assert_eq!(bodies(&Entries::default()), [""; 0]);
+    }
+
+    #[test]
+    fn one_entry_is_the_same_however_it_was_made() {
+        let body = Bytes::from_static(b"body");
+        let one = Entries::one(body.clone());
+        assert_eq!(Entries::from_parts(body.clone(), [4]), Some(one.clone()));
+        assert_eq!(bodies(&one), [body]);
+        let empty = Entries::one(Bytes::new());
+        assert_eq!(bodies(&empty), [""]);
+        assert_ne!(empty, Entries::default());
+        assert_eq!(Entries::from_parts(Bytes::new(), []), Some(Entries::default()));
+    }
+
+    #[test]
+    fn ends_that_do_not_fit_the_arena_are_refused() {
+        let arena = Bytes::from_static(b"aabbb");
+        for ends in [vec![], vec![4], vec![6], vec![3, 2, 5], vec![5, 6]] {
+            assert_eq!(Entries::from_parts(arena.clone(), ends), None);
+        }
     }
 }

@@ -6,7 +6,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod foreign_lock;
 mod left_while_connecting;
+mod made_anew;
+mod method_reference;
 mod older_link;
 mod rig;
 mod stale_cache;

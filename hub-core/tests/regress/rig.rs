@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use hub_core::device::{Answer, Arrival, Device, Effects, Input, Said, Setup};
+use hub_core::device::{Answer, Arrival, Device, Effects, Input, Purpose, Said, Setup};
 use hub_core::envelope::{AuthMethod, AuthScope, AuthType};
 use hub_core::frame::{Delivery, Guarantee, Inbound, Interest, Outbound};
 use hub_core::hello::{CredentialMark, Grant, SessionMode};
@@ -12,7 +12,10 @@ use hub_core::id::{Address, CallId, LinkId, NodeId, Tag};
 use hub_core::limits::Limits;
 use hub_core::registry::{Context, IdentitySpec, Status, create};
 use hub_core::session::Session;
-use hub_core::store::{Ask, Batch, BatchId, Change, DocumentRef, Key, Outcome, Record, Store as _};
+use hub_core::store::{
+    Ask, Batch, BatchId, Change, Claim, DocumentRef, Item, Key, Outcome, QueueId, Record,
+    Store as _,
+};
 use hub_core::time::Timestamp;
 use hub_core::twin::Twin;
 use hub_store_memory::MemoryStore;
@@ -78,6 +81,16 @@ impl Rig {
         assert!(matches!(self.commit(change), Outcome::Committed(_)));
     }
 
+    /// Deletes the device, as the registry does.
+    pub(crate) fn delete(&mut self) {
+        let keys =
+            [Key::identity(&self.address), Key::twin(&self.address), Key::session(&self.address)];
+        let there = keys.iter().filter_map(|key| self.version(key));
+        let change = there.fold(Change::new(), |change, at| change.remove(&at));
+        let change = change.clear(QueueId::mailbox(&self.address));
+        assert!(matches!(self.commit(change), Outcome::Committed(_)));
+    }
+
     pub(crate) fn later(&mut self, by: Duration) {
         self.now = self.now.after(by);
     }
@@ -114,6 +127,11 @@ impl Rig {
         self.store.commit(&batch).now_or_never().unwrap().unwrap().pop().unwrap()
     }
 
+    pub(crate) fn claim(&mut self, (_, at, claim): (Purpose, Timestamp, Claim)) -> Vec<Item> {
+        let items = self.store.claim(at, &[claim]).now_or_never().unwrap().unwrap();
+        items.into_iter().flatten().collect()
+    }
+
     /// One input, with the effects left to the test.
     pub(crate) fn step(&mut self, machine: usize, input: Input) -> Effects {
         let mut fx = Effects::default();
@@ -138,10 +156,9 @@ impl Rig {
         if let Some(change) = fx.change.take() {
             inputs.push(Input::Outcome(self.commit(change)));
         }
-        for (purpose, at, claim) in fx.claims.drain(..) {
-            let limit = claim.limit;
-            let items = self.store.claim(at, &[claim]).now_or_never().unwrap().unwrap();
-            inputs.push(Input::Claimed(purpose, limit, items.into_iter().flatten().collect()));
+        for claim in fx.claims.drain(..) {
+            let (purpose, limit) = (claim.0, claim.2.limit);
+            inputs.push(Input::Claimed(purpose, limit, self.claim(claim)));
         }
         for input in inputs {
             said.extend(self.feed(machine, input));

@@ -211,6 +211,7 @@ fn limits() -> Limits {
     limits.c2d_depth_max = 6;
     limits.c2d_ttl_default = secs(12);
     limits.c2d_lock = secs(3);
+    limits.c2d_poll_every = secs(2);
     limits.c2d_delivery_count_max = 3;
     limits.offer_window = 3;
     limits.feedback_batch_max = 3;

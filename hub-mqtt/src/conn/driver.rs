@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hub_core::frame::Outbound;
-use hub_core::{Downlink, Hub, Limits, Timestamp, Uplink};
+use hub_core::{Downlink, Hub, Limits, Link, Timestamp, Uplink};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
-use super::handshake::Established;
 use super::reader::Reader;
 use super::writer::Writer;
 use crate::metrics::Counters;
@@ -63,7 +62,7 @@ enum Next {
 
 /// An established connection.
 pub(super) struct Driver<IO> {
-    io: IO,
+    pub(super) io: IO,
     hub: Hub,
     up: Uplink,
     down: Downlink,
@@ -79,24 +78,17 @@ pub(super) struct Driver<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
-    pub(super) fn new(established: Established<IO>) -> Self {
-        let Established { io, hub, link, session, counters, read, written } = established;
-        Self {
-            began: (hub.now(), Instant::now()),
-            io,
-            hub,
-            up: link.up,
-            down: link.down,
-            session,
-            counters,
-            reader: Reader::new(read),
-            writer: Writer::new(written),
-            reading: true,
-        }
-    }
-
-    pub(super) fn into_io(self) -> IO {
-        self.io
+    pub(super) fn new(
+        io: IO,
+        hub: Hub,
+        link: Link,
+        session: Session,
+        counters: Arc<Counters>,
+        (reader, writer): (Reader, Writer),
+    ) -> Self {
+        let began = (hub.now(), Instant::now());
+        let Link { up, down, .. } = link;
+        Self { io, hub, up, down, session, counters, reader, writer, began, reading: true }
     }
 
     /// Runs the connection to its end, and takes leave of the hub.
@@ -294,5 +286,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     fn step(&mut self, now: Timestamp, input: Input<'_>, turn: &mut Turn) {
         let context = session::Context { now, stamp: self.up.stamp(), limits: self.hub.limits() };
         self.session.handle(context, input, turn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be a hundred thousand of them, most of them idle.
+    #[test]
+    fn an_established_connection_is_small() {
+        let size = size_of::<Driver<tokio::net::TcpStream>>();
+        assert!(size <= 512, "{size}");
     }
 }

@@ -1,15 +1,15 @@
 //! The introduction: CONNECT, the hub's decision, CONNACK.
 
-use std::sync::Arc;
-
 use bytes::{Buf as _, BytesMut};
 use hub_core::transport::Peer;
 use hub_core::{Hub, Link, Shutdown};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::Instant;
 use tracing::debug;
 
-use super::FAREWELL;
+use super::driver::Driver;
+use super::reader::Reader;
+use super::writer::Writer;
+use super::{FAREWELL, Opening};
 use crate::codec::{ConnectCode, Decoded, connack, decode};
 use crate::connect::{ConnectError, Introduction, refusal_code};
 use crate::metrics::Counters;
@@ -18,19 +18,6 @@ use crate::session::{Session, Turn};
 /// Largest CONNECT. A will's payload has at most 65535 bytes, everything else in it is short. The
 /// sender is not known yet, so it may not make the hub keep much.
 const CONNECT_MAX: usize = 80 * 1024;
-
-/// A connection whose device is known and welcome.
-pub(super) struct Established<IO> {
-    pub(super) io: IO,
-    pub(super) hub: Hub,
-    pub(super) link: Link,
-    pub(super) session: Session,
-    pub(super) counters: Arc<Counters>,
-    /// Bytes that came behind the CONNECT: a client need not wait for its CONNACK.
-    pub(super) read: Vec<u8>,
-    /// What is to be written first.
-    pub(super) written: Vec<u8>,
-}
 
 /// How an introduction failed.
 enum Failed {
@@ -45,14 +32,12 @@ enum Failed {
 pub(super) async fn establish<IO>(
     mut io: IO,
     peer: Peer,
-    hub: Hub,
-    shutdown: Shutdown,
-    counters: Arc<Counters>,
-    deadline: Instant,
-) -> Option<Established<IO>>
+    opening: Opening,
+) -> Option<Box<Driver<IO>>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let Opening { hub, shutdown, counters, deadline } = opening;
     let mut buffer = BytesMut::new();
     let mut stop = shutdown.clone();
     let introduced = tokio::select! {
@@ -67,8 +52,10 @@ where
             let mut turn = Turn::new();
             let session =
                 Session::begin(introduction, &link.welcome, hub.limits(), hub.now(), &mut turn);
-            let read = Vec::from(buffer);
-            Some(Established { io, hub, link, session, counters, read, written: turn.wire })
+            // Bytes may have come behind the CONNECT: a client need not wait for its CONNACK.
+            let (reader, writer) = (Reader::new(buffer.into()), Writer::new(turn.wire));
+            let driver = Driver::new(io, hub, link, session, counters, (reader, writer));
+            Some(Box::new(driver))
         }
         Err(Failed::Timeout) => {
             counters.handshake_timeout();

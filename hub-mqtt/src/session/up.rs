@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hub_core::envelope::Property;
-use hub_core::frame::{Disposition, Guarantee, Inbound, Interest};
+use hub_core::frame::{Disposition, Guarantee, Inbound, Interest, MethodRef};
 
 use super::flight::Sent;
 use super::{Asked, Context, End, Session, Turn};
@@ -75,7 +75,6 @@ impl Session {
             }
             Operation::Report { request, version } => {
                 let tag = self.ask(Asked::Twin(request.map(Into::into)));
-                // The batch ends here, so that its tag is not joined by what comes after.
                 self.end_batch(turn);
                 if let Some(id) = publish.id {
                     self.acks.wait(tag, id);
@@ -85,7 +84,10 @@ impl Session {
                 Ok(())
             }
             Operation::MethodResponse(call, status) => {
-                if let Some(call) = call {
+                if let Some(MethodRef(number)) = call
+                    && number <= u64::from(u32::MAX)
+                {
+                    let call = MethodRef(self.calls | number);
                     let payload = Bytes::copy_from_slice(publish.payload);
                     self.tell(Inbound::Reply(call, status, payload), turn);
                 }
@@ -145,6 +147,9 @@ impl Session {
     /// A publish that needs no answer of the hub is done. Publishes before it may not be.
     fn acknowledge(&mut self, id: Option<PacketId>, turn: &mut Turn) {
         if let Some(id) = id {
+            // A batch has one unbroken stretch of the publishes, or its receipt would have to
+            // look for several.
+            self.end_batch(turn);
             self.acks.ready(id, &mut turn.wire);
         }
     }

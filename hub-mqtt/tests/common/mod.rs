@@ -1,6 +1,12 @@
 //! A hub on the memory store, and a device that speaks MQTT by hand.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -7,10 +7,11 @@ use hub_core::store::Kind;
 use hub_core::twin::Twin;
 
 use super::{Invariant, ensure};
-use crate::fact::{Conn, Fact, Moment, Step};
+use crate::fact::{Conn, Fact, Moment, Step, Wish};
 
 #[derive(Default)]
 pub(crate) struct TwinVersions {
+    links: BTreeMap<Conn, String>,
     reported: BTreeMap<Conn, u64>,
     desired: BTreeMap<Conn, u64>,
 }
@@ -29,7 +30,13 @@ impl Invariant for TwinVersions {
                         continue;
                     }
                     let is = Twin::decode(body).map_err(|error| error.to_string())?;
-                    let Some((_, was)) = was else { continue };
+                    let Some((_, was)) = was else {
+                        // A device made anew counts from the beginning, also on a link of the old.
+                        let id = key.id.to_string();
+                        self.reported.retain(|conn, _| self.links.get(conn) != Some(&id));
+                        self.desired.retain(|conn, _| self.links.get(conn) != Some(&id));
+                        continue;
+                    };
                     let was = Twin::decode(was).map_err(|error| error.to_string())?;
                     let versions = |twin: &Twin| {
                         [twin.version(), twin.desired_version(), twin.reported_version()]
@@ -40,6 +47,9 @@ impl Invariant for TwinVersions {
                     let right = steps.is_some_and(|s| s[0] == 1 && s[1] <= 1 && s[2] <= 1);
                     ensure(right, || format!("{key:?} went from {before:?} to {after:?}"))?;
                 }
+            }
+            Fact::Asked { address, wish: Wish::Connect { conn }, .. } => {
+                self.links.insert(*conn, address.to_string());
             }
             Fact::Told { conn, outbound: Outbound::Reported(_, version) } => {
                 let last = self.reported.insert(*conn, *version).unwrap_or(0);

@@ -136,6 +136,22 @@ fn acknowledgements_leave_in_the_order_of_the_publishes() {
 }
 
 #[test]
+fn what_is_done_at_once_splits_a_batch_and_loses_nothing() {
+    let mut rig = Rig::new();
+    rig.turn.wire.clear();
+    for (id, topic) in [(1, EVENTS), (2, "$iothub/twin/GET/?$rid=1"), (3, EVENTS)] {
+        let id = PacketId::new(id);
+        let publish =
+            Publish { dup: false, qos: Qos::One, retain: false, id, topic, payload: b"x" };
+        rig.step(Input::Packet(Packet::Publish(publish)));
+    }
+    rig.step(Input::ReadEnd);
+    rig.tells(&["telemetry #1 [x]", "telemetry #2 [x]"]).writes(&[]);
+    rig.hub(Outbound::Receipt(Tag(1))).writes(&["PUBACK 1", "PUBACK 2"]);
+    rig.hub(Outbound::Receipt(Tag(2))).writes(&["PUBACK 3"]);
+}
+
+#[test]
 fn a_message_is_completed_by_its_puback_once() {
     let mut rig = stored(all());
     rig.hub(offer(1, 4, false)).hub(offer(2, 5, true));

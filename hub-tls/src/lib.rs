@@ -1,4 +1,8 @@
-//! TLS: the hub's certificate, and what a client's certificate says.
+//! TLS for the hub's adapters: the hub's certificate, and what a client's certificate says.
+//!
+//! Every adapter that listens serves the same TLS, so that a device may come with the same
+//! certificate over any protocol. [`TlsSettings::from_pem`] reads the settings,
+//! [`TlsSettings::accept`] does a handshake.
 //!
 //! A client certificate is asked for and never demanded, so that one port serves clients with
 //! tokens and clients with certificates. The handshake proves that the client holds the key;
@@ -10,6 +14,7 @@ mod verifier;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_core::hello::CertificateInfo;
 use rustls::pki_types::pem::PemObject;
@@ -17,6 +22,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+pub use tokio_rustls::server::TlsStream;
 
 use self::verifier::PossessionVerifier;
 
@@ -97,15 +105,37 @@ impl TlsSettings {
         Ok(Self { config: Arc::new(config), authorities })
     }
 
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    /// Does the server's side of a handshake, within a time. Gives the stream, and what the
+    /// client's certificate says if it showed one.
+    ///
+    /// # Errors
+    /// The peer speaks no TLS that is served, or went away; or, of kind `TimedOut`, it took too
+    /// long. None of it is the hub's fault, and none needs more than closing the connection.
+    pub async fn accept<S>(
+        &self,
+        stream: S,
+        within: Duration,
+    ) -> std::io::Result<(TlsStream<S>, Option<CertificateInfo>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let handshake = TlsAcceptor::from(self.config.clone()).accept(stream);
+        let stream = tokio::time::timeout(within, handshake)
+            .await
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+        let certificate = self.client_certificate(stream.get_ref().1);
+        Ok((stream, certificate))
+    }
+
+    /// The settings as `rustls` has them, for adapters that do the handshake themselves.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()
     }
 
-    /// What the client's certificate says, if it showed one.
-    pub(crate) fn client_certificate(
-        &self,
-        connection: &ServerConnection,
-    ) -> Option<CertificateInfo> {
+    /// What the client's certificate says, if it showed one, once the handshake is done.
+    #[must_use]
+    pub fn client_certificate(&self, connection: &ServerConnection) -> Option<CertificateInfo> {
         let (leaf, intermediates) = connection.peer_certificates()?.split_first()?;
         let mut info = certificate::read(leaf)?;
         info.chains_to_authority = self.authorities.as_ref().is_some_and(|authorities| {

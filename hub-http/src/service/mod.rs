@@ -1,0 +1,10 @@
+//! What back ends do.
+
+pub(crate) mod bulk;
+pub(crate) mod c2d;
+pub(crate) mod events;
+pub(crate) mod feedback;
+pub(crate) mod method;
+pub(crate) mod registry;
+pub(crate) mod stream;
+pub(crate) mod twin;

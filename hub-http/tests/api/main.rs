@@ -1,0 +1,23 @@
+//! The routes, driven over TCP.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod bulk;
+mod c2d;
+mod client;
+mod description;
+mod device;
+mod embedded;
+mod events;
+mod feedback;
+mod hostile;
+mod methods;
+mod registry;
+mod rights;
+mod tls;
+mod twins;
+mod websocket;
