@@ -200,8 +200,10 @@ pub fn write_desired(version: u64, out: &mut String) {
     let _ = write!(out, "{TWIN_DESIRED}?$version={version}");
 }
 
-/// The topic of a direct method. The request id is lower-case hexadecimal and the last thing in it,
-/// because an SDK takes everything after `?$rid=` for the id.
+/// The topic of a direct method. The request id is the call in lower-case hexadecimal, as the
+/// service counts them, and the last thing in the topic, because an SDK takes everything after
+/// `?$rid=` for the id. It is not used again on a later connection, so that a late answer ends no
+/// other call.
 pub fn write_method(name: &str, call: MethodRef, out: &mut String) {
     out.push_str(METHOD_CALL);
     // The Node SDK does not decode the name, so what is legal in a topic stays. Commands of

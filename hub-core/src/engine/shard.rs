@@ -82,7 +82,7 @@ enum Io {
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     address: Address,
-    incarnation: Option<Incarnation>,
+    incarnation: Incarnation,
 }
 
 type Todo = VecDeque<Io>;
@@ -280,10 +280,13 @@ impl Shard {
         }
         state.fx.said = all;
         meter.tally(&state.fx.tally);
-        self.turned_away.fetch_add(state.fx.tally.turned_away, Ordering::Relaxed);
+        if state.fx.tally.turned_away > 0 {
+            self.turned_away.fetch_add(state.fx.tally.turned_away, Ordering::Relaxed);
+        }
         let asks =
             state.fx.change.is_some() || !state.fx.reads.is_empty() || !state.fx.claims.is_empty();
-        let incarnation = asks.then(|| state.node.incarnation(address)).flatten();
+        let incarnation =
+            if asks { state.node.incarnation(address) } else { Incarnation::default() };
         let asker = || Asker { address: address.clone(), incarnation };
         if let Some(change) = state.fx.change.take() {
             self.committer.submit(change, Done::Device(asker()));

@@ -22,7 +22,7 @@ struct Slot {
 }
 
 /// Which machine of a device it is. What was asked for by one is no answer for the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Incarnation(u64);
 
 /// The machines of a node. A machine is made on first touch and dropped when it has been idle
@@ -148,10 +148,10 @@ impl Node {
         }
     }
 
-    /// Which machine of a device there is, if there is one.
+    /// Which machine of a device there is; the default if there is none.
     #[must_use]
-    pub fn incarnation(&self, address: &Address) -> Option<Incarnation> {
-        self.devices.get(address).map(|slot| slot.incarnation)
+    pub fn incarnation(&self, address: &Address) -> Incarnation {
+        self.devices.get(address).map_or(Incarnation::default(), |slot| slot.incarnation)
     }
 
     /// What waits in the inboxes.
