@@ -1,9 +1,9 @@
 //! What all parts of one hub share.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use foldhash::HashMap;
 use futures::channel::oneshot;
 use tokio::sync::{Notify, broadcast};
 
