@@ -61,7 +61,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     if let Some(addr) = args.mqtts.addr() {
         mqtt = mqtt.listen_tls(addr, tls.clone());
     }
-    let mqtt = mqtt.bind().map_err(|error| format!("an MQTT address cannot be bound: {error}"))?;
+    let mqtt = mqtt.bind().map_err(|error| format!("MQTT {error}"))?;
     let mut addrs = mqtt.local_addrs().into_iter();
     let plain = args.mqtt.addr().and_then(|_| addrs.next());
     let secure = args.mqtts.addr().and_then(|_| addrs.next());

@@ -7,7 +7,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    dead_code,
     reason = "the simulation is shared with the tests, and fails by panicking"
 )]
 

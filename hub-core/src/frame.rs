@@ -198,7 +198,7 @@ pub enum Inbound {
     Unsubscribe(Tag, Vec<Interest>),
 }
 
-/// A direct method call as one link knows it: counts from 1 on each link.
+/// A direct method call as its link knows it. Not used again on a later link of the identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MethodRef(pub u64);
 

@@ -124,7 +124,11 @@ impl HttpTransportBuilder {
     pub async fn bind(self) -> Result<HttpTransport, TransportError> {
         let mut listeners = Vec::with_capacity(self.addresses.len());
         for (address, tls) in self.addresses {
-            let bound = |source| TransportError::io("cannot listen for HTTP", source);
+            let bound = |source: std::io::Error| {
+                let told = format!("{address}: {source}");
+                let source = std::io::Error::new(source.kind(), told);
+                TransportError::io("cannot listen for HTTP", source)
+            };
             let socket = TcpListener::bind(address).await.map_err(bound)?;
             let address = socket.local_addr().map_err(bound)?;
             listeners.push(Listener { socket, address, tls });

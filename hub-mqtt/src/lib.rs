@@ -18,7 +18,7 @@
 //! [`codec`] turns bytes into packets, [`topics`], [`bag`], [`username`] and [`problem`] translate
 //! between the service's dialect and the hub's words, [`connect`] judges the first packet and
 //! [`session`] is the rest of a connection as a machine. All of these are pure. The driver around
-//! them owns the socket and the link, the server owns the listeners, [`tls`] the certificates.
+//! them owns the socket and the link, the server owns the listeners, `hub_tls` the certificates.
 //!
 //! # Where the standard and the service differ
 //!

@@ -199,6 +199,12 @@ impl Mailbox {
         ends.into_iter().chain(self.look_again).min()
     }
 
+    /// Whether nothing is out and no claim is on its way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.out.is_empty() && !self.claiming
+    }
+
     /// How many messages are out.
     #[must_use]
     pub fn out(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Everything that a device's machine can ask for.
 
 use crate::delivery::MessageOutcome;
-use crate::error::{CloseReason, DisconnectCause, HubError};
+use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
 use crate::frame::{Delivery, Outbound};
 use crate::hello::{Refusal, Welcome};
 use crate::id::{CallId, Epoch, LinkId, SequenceNumber, Tag};
@@ -89,6 +89,17 @@ pub struct Append {
     pub change: Change,
 }
 
+/// What a machine counts in one turn, for metrics. Nothing is decided on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Reports of properties that were taken.
+    pub reports: u64,
+    /// Why others were refused.
+    pub reports_refused: Vec<ErrorKind>,
+    /// Inputs that were turned away because too many wait.
+    pub turned_away: u64,
+}
+
 /// What a machine asks for in one turn. The buffer is the caller's, reused from turn to turn.
 ///
 /// The machine says nothing about a change before its [`super::Input::Outcome`]: durable before
@@ -105,6 +116,8 @@ pub struct Effects {
     pub appends: Vec<Append>,
     /// What leaves now.
     pub said: Vec<Said>,
+    /// What is counted.
+    pub tally: Tally,
 }
 
 impl Effects {
@@ -115,6 +128,9 @@ impl Effects {
         self.claims.clear();
         self.appends.clear();
         self.said.clear();
+        self.tally.reports = 0;
+        self.tally.reports_refused.clear();
+        self.tally.turned_away = 0;
     }
 
     pub(crate) fn answer(&mut self, call: CallId, answer: Answer) {
@@ -127,6 +143,11 @@ impl Effects {
 
     pub(crate) fn say(&mut self, link: LinkId, outbound: Outbound) {
         self.said.push(Said::ToLink(link, outbound));
+    }
+
+    pub(crate) fn refuse_report(&mut self, link: LinkId, tag: Tag, error: HubError) {
+        self.tally.reports_refused.push(error.kind());
+        self.say(link, Outbound::Refused(tag, error));
     }
 
     pub(crate) fn tell(&mut self, kind: LifecycleKind) {

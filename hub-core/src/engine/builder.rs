@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::clock::{Clock, SystemClock};
 use super::core::{Core, Parts};
 use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
@@ -154,7 +156,7 @@ impl HubBuilder {
             return Err(BuildError::Partitions(self.partitions));
         }
         check(&self.limits)?;
-        tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
+        let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         let mut random = [0_u8; 320];
         getrandom::fill(&mut random)?;
         let mut policies = self.policies.unwrap_or_else(|| Policies::standard(&random));
@@ -181,6 +183,7 @@ impl HubBuilder {
             policies,
             authenticator: self.authenticator,
             authorizer: self.authorizer,
+            runtime,
         }));
         let shards = (0..self.partitions)
             .map(|number| Shard::new(core.clone(), Partition(number), u128::from(prefix)))

@@ -4,17 +4,21 @@
 //! change while nothing is out leads: it sends the batch itself, and if the store answers at once,
 //! hands out the results itself. Only a batch that really has to be waited for gets a task.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 use super::line::{Line, lock};
+use super::meter::{Began, Load, Meter, Waits};
 use super::once::{Boxed, poll_once};
-use crate::id::{Address, Tag};
+use super::shard::Asker;
+use crate::id::{LinkId, Tag};
 use crate::limits::Limits;
 use crate::store::{Batch, BatchId, Change, Outcome, Store, StoreError, StoreErrorKind};
 
@@ -23,7 +27,7 @@ pub(crate) enum Done {
     /// A link, whose events these were.
     Receipt { line: Arc<Line>, tag: Tag, bytes: usize },
     /// The machine of a device.
-    Device(Address),
+    Device(Asker),
     /// A caller.
     Caller(oneshot::Sender<Outcome>),
 }
@@ -40,13 +44,38 @@ struct State {
     failed: bool,
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    room: Vec<Waker>,
+    waits: Waits,
+    /// Links that wait for room. One that is polled again takes its own place.
+    room: HashMap<LinkId, Waker>,
 }
+
+impl State {
+    /// Nothing goes to the store any more, and whoever waits for room is let go.
+    fn fail(&mut self) -> HashMap<LinkId, Waker> {
+        self.failed = true;
+        self.in_flight = false;
+        self.bytes = 0;
+        self.waits.taken(self.waiting.len());
+        self.waiting.clear();
+        std::mem::take(&mut self.room)
+    }
+}
+
+/// What is remembered of a batch while it is out.
+struct Sent {
+    id: BatchId,
+    done: Vec<Done>,
+    load: Load,
+    began: Began,
+    appends: bool,
+}
+
+type Committing = Boxed<(Batch, Result<Vec<Outcome>, StoreError>)>;
 
 /// What a shard does with answered changes.
 pub(crate) trait Finish: Send + Sync + 'static {
-    /// These changes are answered. May add more.
-    fn finish(self: &Arc<Self>, answered: Vec<(Done, Outcome)>);
+    /// These changes are answered, in order. May add more.
+    fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>);
     /// Entries were appended.
     fn appended(&self);
     /// The store cannot be used any more.
@@ -69,7 +98,11 @@ pub(crate) struct Committer {
     state: Mutex<State>,
     /// A copy of `waiting` being over its bounds, for a look without the lock.
     full: AtomicBool,
+    /// The hub is gone: what the store does not take is not offered again.
+    abandoned: AtomicBool,
     limits: Arc<Limits>,
+    runtime: Handle,
+    meter: Arc<Meter>,
     prefix: u128,
     next: AtomicUsize,
     pub(crate) counters: Counters,
@@ -82,12 +115,21 @@ const LEAD_MAX: usize = 16;
 
 impl Committer {
     /// `prefix` makes its batch ids unique over all nodes: 64 random bits and a shard number.
-    pub(crate) fn new(store: Arc<dyn Store>, limits: Arc<Limits>, prefix: u128) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        limits: Arc<Limits>,
+        runtime: Handle,
+        meter: Arc<Meter>,
+        prefix: u128,
+    ) -> Self {
         Self {
             store,
             state: Mutex::default(),
             full: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             limits,
+            runtime,
+            meter,
             prefix,
             next: AtomicUsize::new(0),
             counters: Counters::default(),
@@ -103,6 +145,7 @@ impl Committer {
         }
         state.bytes = state.bytes.saturating_add(bytes);
         state.waiting.push_back(Waiting { change, bytes, done });
+        state.waits.joined();
         if state.waiting.len() >= self.limits.waiting_changes_max
             || state.bytes >= self.limits.waiting_bytes_max
         {
@@ -116,7 +159,7 @@ impl Committer {
     }
 
     /// Ready when [`Committer::is_full`] is over.
-    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_room(&self, link: LinkId, cx: &Context<'_>) -> Poll<()> {
         if !self.is_full() {
             return Poll::Ready(());
         }
@@ -125,7 +168,7 @@ impl Committer {
             return Poll::Ready(());
         }
         // Bounded by the number of links; each wakes once and registers again if it must.
-        state.room.push(cx.waker().clone());
+        state.room.insert(link, cx.waker().clone());
         Poll::Pending
     }
 
@@ -135,146 +178,188 @@ impl Committer {
         (state.waiting.len(), state.bytes)
     }
 
+    /// How long the first change has waited, if that is measured.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        lock(&self.state).waits.oldest()
+    }
+
+    /// The hub is gone.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the hub is gone.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::SeqCst)
+    }
+
     /// Whether nothing waits and nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         let state = lock(&self.state);
-        state.waiting.is_empty() && !state.in_flight
+        state.waiting.is_empty() && !state.in_flight && !state.failed
     }
 
-    fn take(&self) -> Option<(Batch, Vec<Done>)> {
+    fn take(&self) -> Option<(Batch, Sent)> {
         let mut state = lock(&self.state);
         if state.in_flight || state.waiting.is_empty() || state.failed {
             return None;
         }
         state.in_flight = true;
-        let mut changes = Vec::new();
-        let mut done = Vec::new();
-        let mut bytes = 0_usize;
+        let most = state.waiting.len().min(self.limits.batch_changes_max.max(1));
+        let mut changes = Vec::with_capacity(most);
+        let mut done = Vec::with_capacity(most);
+        let mut load = Load::default();
         while let Some(first) = state.waiting.front() {
             let fits = changes.len() < self.limits.batch_changes_max
-                && bytes.saturating_add(first.bytes) <= self.limits.batch_bytes_max;
+                && load.bytes.saturating_add(first.bytes) <= self.limits.batch_bytes_max;
             if !changes.is_empty() && !fits {
                 break;
             }
             let Some(waiting) = state.waiting.pop_front() else { break };
-            bytes = bytes.saturating_add(waiting.bytes);
+            load.bytes = load.bytes.saturating_add(waiting.bytes);
+            Meter::weigh(&mut load, waiting.change.ops());
             changes.push(waiting.change);
             done.push(waiting.done);
         }
-        state.bytes = state.bytes.saturating_sub(bytes);
-        let room = if state.waiting.len() < self.limits.waiting_changes_max / 2
-            && state.bytes < self.limits.waiting_bytes_max / 2
+        load.changes = changes.len();
+        state.bytes = state.bytes.saturating_sub(load.bytes);
+        state.waits.taken(changes.len());
+        // At most half, so that room is not given back change by change. Half of one is none.
+        let room = if state.waiting.len() <= self.limits.waiting_changes_max / 2
+            && state.bytes <= self.limits.waiting_bytes_max / 2
             && self.full.swap(false, Ordering::Relaxed)
         {
             std::mem::take(&mut state.room)
         } else {
-            Vec::new()
+            HashMap::new()
         };
         drop(state);
-        room.into_iter().for_each(Waker::wake);
+        room.into_values().for_each(Waker::wake);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = BatchId(self.prefix | u128::try_from(number).unwrap_or(0));
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         self.counters.changes.fetch_add(changes.len(), Ordering::Relaxed);
-        Some((Batch { id, changes, nudges: Vec::new() }, done))
+        let appends = changes.iter().any(has_append);
+        let sent = Sent { id, done, load, began: Began::now(), appends };
+        Some((Batch { id, changes, nudges: Vec::new() }, sent))
+    }
+
+    fn commit(&self, batch: Batch) -> Committing {
+        let store = self.store.clone();
+        let (id, changes) = (batch.id, batch.changes.len());
+        let span = tracing::trace_span!("commit", batch = %Hex(id), changes);
+        let commit = async move {
+            let result = store.commit(&batch).await;
+            (batch, result)
+        };
+        // The span is for what the store says about the batch. When nobody listens it is a word.
+        if span.is_disabled() { Box::pin(commit) } else { Box::pin(commit.instrument(span)) }
     }
 
     /// Sends what waits, unless a batch is out already.
     pub(crate) fn kick<F: Finish>(self: &Arc<Self>, to: &Arc<F>) {
         for _ in 0..LEAD_MAX {
-            let Some((batch, done)) = self.take() else { return };
-            let store = self.store.clone();
-            let appends = batch.changes.iter().any(has_append);
-            let commit: Boxed<(Batch, Result<Vec<Outcome>, StoreError>)> = Box::pin(async move {
-                let result = store.commit(&batch).await;
-                (batch, result)
-            });
-            match poll_once(commit) {
-                Ok((_, Ok(outcomes))) => self.answered(to, done, outcomes, appends),
-                Ok((batch, Err(error))) => {
-                    let (this, to) = (self.clone(), to.clone());
-                    let first = Box::pin(std::future::ready((batch, Err(error))));
-                    tokio::spawn(async move { this.follow(to, first, done, appends).await });
-                    return;
+            let Some((batch, sent)) = self.take() else { return };
+            let commit = match poll_once(self.commit(batch)) {
+                Ok((_, Ok(outcomes))) => {
+                    self.answered(to, sent, outcomes);
+                    continue;
                 }
-                Err(commit) => {
-                    let (this, to) = (self.clone(), to.clone());
-                    tokio::spawn(async move { this.follow(to, commit, done, appends).await });
-                    return;
-                }
-            }
+                Ok(failed) => Box::pin(std::future::ready(failed)),
+                Err(commit) => commit,
+            };
+            let (this, to) = (self.clone(), to.clone());
+            self.runtime.spawn(async move { this.follow(to, commit, sent).await });
+            return;
         }
         // Others keep adding: they should not be served at the cost of one caller for ever.
         let (this, to) = (self.clone(), to.clone());
-        tokio::spawn(async move { this.kick(&to) });
+        self.runtime.spawn(async move { this.kick(&to) });
     }
 
     /// Waits for a batch, tries it again with the same id for as long as the store does not know,
     /// and then goes on with what has gathered.
-    async fn follow<F: Finish>(
-        self: Arc<Self>,
-        to: Arc<F>,
-        mut commit: Boxed<(Batch, Result<Vec<Outcome>, StoreError>)>,
-        done: Vec<Done>,
-        appends: bool,
-    ) {
+    async fn follow<F: Finish>(self: Arc<Self>, to: Arc<F>, mut commit: Committing, sent: Sent) {
         let mut pause = Duration::from_millis(5);
-        let mut degraded = false;
+        let mut tries = 1_u32;
         let outcomes = loop {
             let (batch, result) = commit.await;
-            match result {
+            let error = match result {
                 Ok(outcomes) => break outcomes,
-                Err(error) if error.kind() == StoreErrorKind::Fatal => {
-                    let mut state = lock(&self.state);
-                    state.failed = true;
-                    state.waiting.clear();
-                    let room = std::mem::take(&mut state.room);
-                    drop(state);
-                    room.into_iter().for_each(Waker::wake);
-                    return to.fatal(&error);
-                }
-                Err(error) => {
-                    self.counters.retries.fetch_add(1, Ordering::Relaxed);
-                    if !degraded {
-                        degraded = true;
-                        to.degraded(true);
-                        tracing::warn!(%error, "the store does not answer; the batch is kept");
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
-                    let store = self.store.clone();
-                    commit = Box::pin(async move {
-                        let result = store.commit(&batch).await;
-                        (batch, result)
-                    });
-                }
+                Err(error) => error,
+            };
+            self.meter.store_failed(&error);
+            if error.kind() == StoreErrorKind::Fatal {
+                return self.fatal(&to, &error);
             }
+            if self.is_abandoned() {
+                lock(&self.state).fail();
+                return;
+            }
+            self.counters.retries.fetch_add(1, Ordering::Relaxed);
+            self.meter.retried();
+            if tries == 1 {
+                to.degraded(true);
+                tracing::warn!(batch = %Hex(sent.id), %error, "the store does not answer; the batch is kept");
+            }
+            tries = tries.saturating_add(1);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+            commit = self.commit(batch);
         };
-        if degraded {
+        if tries > 1 {
             to.degraded(false);
+            tracing::info!(batch = %Hex(sent.id), tries, "the store answers again");
         }
-        self.answered(&to, done, outcomes, appends);
+        self.answered(&to, sent, outcomes);
         self.kick(&to);
     }
 
-    fn answered<F: Finish>(
-        self: &Arc<Self>,
-        to: &Arc<F>,
-        done: Vec<Done>,
-        outcomes: Vec<Outcome>,
-        appends: bool,
-    ) {
+    fn fatal<F: Finish>(&self, to: &Arc<F>, error: &StoreError) {
+        let room = lock(&self.state).fail();
+        room.into_values().for_each(Waker::wake);
+        to.fatal(error);
+    }
+
+    fn answered<F: Finish>(self: &Arc<Self>, to: &Arc<F>, sent: Sent, outcomes: Vec<Outcome>) {
+        if outcomes.len() != sent.done.len() {
+            // Nobody can tell any more what was written.
+            let error = StoreError::fatal("commit", "there is not one outcome per change");
+            return self.fatal(to, &error);
+        }
         // The next batch may go while the results of this one are handed out.
         lock(&self.state).in_flight = false;
         let conflicts = outcomes.iter().filter(|o| **o == Outcome::Conflict).count();
         self.counters.conflicts.fetch_add(conflicts, Ordering::Relaxed);
-        if appends {
+        self.meter.committed(sent.load, sent.began, &outcomes);
+        tracing::trace!(
+            batch = %Hex(sent.id),
+            changes = sent.load.changes,
+            bytes = sent.load.bytes,
+            conflicts,
+            seconds = sent.began.seconds(),
+            "batch committed"
+        );
+        if sent.appends {
             to.appended();
         }
-        to.finish(done.into_iter().zip(outcomes).collect());
+        to.finish(sent.done.into_iter().zip(outcomes));
+    }
+}
+
+/// A batch id as logs show it.
+struct Hex(BatchId);
+
+impl std::fmt::Display for Hex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0.0)
     }
 }
 
 fn has_append(change: &Change) -> bool {
     matches!(change.ops(), [crate::store::Op::Append(..), ..])
 }
+
+#[cfg(test)]
+#[path = "committer_tests.rs"]
+mod tests;

@@ -1,19 +1,23 @@
 //! What all parts of one hub share.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
+use foldhash::HashMap;
 use futures::channel::oneshot;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 
 use super::clock::Clock;
 use super::hooks::{Authenticator, Authorizer};
 use super::lifecycle::LifecycleEvent;
 use super::line::lock;
+use super::meter::{Ages, Born, Meter, cause_name};
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
-use crate::id::{Address, LinkId, SequenceNumber};
+use crate::error::{CloseReason, DisconnectCause};
+use crate::id::{Address, Epoch, LinkId, SequenceNumber};
 use crate::limits::Limits;
 use crate::security::{HubNames, Policies};
 use crate::store::{Store, StoreError};
@@ -32,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) policies: RwLock<Arc<Policies>>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    /// Where tasks are spawned, also by whoever lets go of a link outside of it.
+    pub(crate) runtime: Handle,
     pub(crate) lifecycle: broadcast::Sender<LifecycleEvent>,
     pub(crate) connections: AtomicUsize,
     pub(crate) feedback_waiting: AtomicU32,
@@ -42,7 +48,25 @@ pub(crate) struct Core {
     failed: AtomicBool,
     degraded: AtomicUsize,
     last_link: AtomicU64,
-    outcomes: Mutex<HashMap<(Address, SequenceNumber), oneshot::Sender<MessageOutcome>>>,
+    outcomes: Mutex<Outcomes>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) turned_away: TurnedAway,
+}
+
+/// Senders that wait for the outcome of their message.
+#[derive(Default)]
+struct Outcomes {
+    waiting: HashMap<(Address, SequenceNumber), (oneshot::Sender<MessageOutcome>, Born)>,
+    ages: Ages,
+}
+
+/// What was turned away for want of room.
+#[derive(Debug, Default)]
+pub(crate) struct TurnedAway {
+    /// Connections.
+    pub(crate) connections: AtomicU64,
+    /// Senders that will not learn the outcome of their message.
+    pub(crate) outcomes: AtomicU64,
 }
 
 /// What a core is made of.
@@ -54,11 +78,13 @@ pub(crate) struct Parts {
     pub(crate) policies: Policies,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) runtime: Handle,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.setup.limits.clone());
+        let meter = Arc::new(Meter::new(parts.names.primary()));
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
             limits,
@@ -69,6 +95,7 @@ impl Core {
             policies: RwLock::new(Arc::new(parts.policies)),
             authenticator: parts.authenticator,
             authorizer: parts.authorizer,
+            runtime: parts.runtime,
             connections: AtomicUsize::new(0),
             feedback_waiting: AtomicU32::new(0),
             feedback: Notify::new(),
@@ -78,6 +105,8 @@ impl Core {
             degraded: AtomicUsize::new(0),
             last_link: AtomicU64::new(0),
             outcomes: Mutex::default(),
+            meter,
+            turned_away: TurnedAway::default(),
         }
     }
 
@@ -86,11 +115,23 @@ impl Core {
     }
 
     pub(crate) fn tell(&self, at: Timestamp, address: &Address, kind: LifecycleKind) {
-        if let LifecycleKind::Settled(sequence, outcome) = &kind
-            && let Some(waiting) = lock(&self.outcomes).remove(&(address.clone(), *sequence))
-        {
-            // Whoever dropped the future does not want to know.
-            let _ = waiting.send(*outcome);
+        match &kind {
+            LifecycleKind::Connected(_) => {}
+            LifecycleKind::Disconnected(epoch, cause) => {
+                self.meter.disconnected(*cause);
+                log_disconnect(address, *epoch, *cause);
+            }
+            LifecycleKind::Settled(sequence, outcome) => {
+                self.meter.settled(*outcome);
+                let outcomes = &mut *lock(&self.outcomes);
+                if let Some((waiting, born)) =
+                    outcomes.waiting.remove(&(address.clone(), *sequence))
+                {
+                    outcomes.ages.leave(born);
+                    // Whoever dropped the future does not want to know.
+                    let _ = waiting.send(*outcome);
+                }
+            }
         }
         if self.lifecycle.receiver_count() > 0 {
             // Refused only if the last receiver left meanwhile.
@@ -105,14 +146,31 @@ impl Core {
         sequence: SequenceNumber,
     ) -> oneshot::Receiver<MessageOutcome> {
         let (sender, receiver) = oneshot::channel();
-        let mut outcomes = lock(&self.outcomes);
-        if outcomes.len() >= OUTCOMES_MAX {
-            outcomes.retain(|_, waiting| !waiting.is_canceled());
+        let outcomes = &mut *lock(&self.outcomes);
+        if outcomes.waiting.len() >= OUTCOMES_MAX {
+            let ages = &mut outcomes.ages;
+            outcomes.waiting.retain(|_, (waiting, born)| {
+                let gone = waiting.is_canceled();
+                if gone {
+                    ages.leave(*born);
+                }
+                !gone
+            });
         }
-        if outcomes.len() < OUTCOMES_MAX {
-            outcomes.insert((address.clone(), sequence), sender);
+        if outcomes.waiting.len() < OUTCOMES_MAX {
+            let born = outcomes.ages.enter();
+            outcomes.waiting.insert((address.clone(), sequence), (sender, born));
+        } else {
+            self.turned_away.outcomes.fetch_add(1, Ordering::Relaxed);
         }
         receiver
+    }
+
+    /// How many senders wait for the outcome of their message, how many may, and since when the
+    /// first does.
+    pub(crate) fn outcomes(&self) -> (usize, usize, Option<Duration>) {
+        let outcomes = lock(&self.outcomes);
+        (outcomes.waiting.len(), OUTCOMES_MAX, outcomes.ages.oldest())
     }
 
     pub(crate) fn feedback_made(&self) {
@@ -142,10 +200,30 @@ impl Core {
     }
 
     pub(crate) fn is_degraded(&self) -> bool {
-        self.degraded.load(Ordering::SeqCst) > 0
+        self.shards_degraded() > 0
+    }
+
+    /// Whose batch the store does not answer.
+    pub(crate) fn shards_degraded(&self) -> usize {
+        self.degraded.load(Ordering::SeqCst)
     }
 
     pub(crate) fn policies(&self) -> Arc<Policies> {
         self.policies.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+/// Ends that somebody should know of stand out: two clients with one name, and clients whose tokens
+/// run out.
+fn log_disconnect(device: &Address, epoch: Epoch, cause: DisconnectCause) {
+    let epoch = epoch.0;
+    match cause {
+        DisconnectCause::Closed(CloseReason::TakenOver) => {
+            tracing::info!(%device, epoch, "taken over by a new connection");
+        }
+        DisconnectCause::Closed(CloseReason::CredentialExpired) => {
+            tracing::info!(%device, epoch, "disconnected: the token has expired");
+        }
+        cause => tracing::debug!(%device, epoch, cause = cause_name(cause), "disconnected"),
     }
 }

@@ -1,6 +1,10 @@
 //! How the hub is.
 
-use super::hub::Hub;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::hub::{Hub, Inner};
+use crate::id::Partition;
 
 /// Whether the hub can do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +41,90 @@ pub struct Gauges {
     pub retries: usize,
 }
 
+/// How one bounded resource stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resource {
+    /// Which: see `docs/observability.md`.
+    pub name: &'static str,
+    /// The shard, and with it the partition, that it belongs to; `None` if it is the hub's.
+    pub shard: Option<Partition>,
+    /// How much it holds.
+    pub depth: usize,
+    /// How much it may hold; `None` if others bound it.
+    pub capacity: Option<usize>,
+    /// How often it turned something away, since the start; `None` if it never does.
+    pub refusals: Option<u64>,
+    /// How long the oldest that it holds is there; zero if it holds nothing. `None` if that is not
+    /// measured: without the feature `metrics` it never is.
+    pub oldest: Option<Duration>,
+}
+
+impl Resource {
+    fn new(name: &'static str, shard: Option<Partition>, depth: usize) -> Self {
+        Self { name, shard, depth, capacity: None, refusals: None, oldest: None }
+    }
+
+    fn of(self, capacity: usize) -> Self {
+        Self { capacity: Some(capacity), ..self }
+    }
+
+    fn refused(self, refusals: u64) -> Self {
+        Self { refusals: Some(refusals), ..self }
+    }
+
+    fn aged(self, oldest: Option<Duration>) -> Self {
+        Self { oldest, ..self }
+    }
+}
+
+impl Inner {
+    /// How each bounded resource stands. With `anew`, what is a maximum since the last look is
+    /// measured anew.
+    pub(super) fn resources(&self, anew: bool) -> Vec<Resource> {
+        let (core, limits) = (&self.core, &self.core.limits);
+        let (outcomes, outcomes_max, oldest_outcome) = core.outcomes();
+        let mut all = vec![
+            Resource::new("connections", None, core.connections.load(Relaxed))
+                .of(limits.connections_max)
+                .refused(core.turned_away.connections.load(Relaxed)),
+            Resource::new("outcomes", None, outcomes)
+                .of(outcomes_max)
+                .refused(core.turned_away.outcomes.load(Relaxed))
+                .aged(oldest_outcome),
+        ];
+        for shard in &self.shards {
+            let own = |name, depth| Resource::new(name, Some(shard.partition), depth);
+            let (changes, bytes) = shard.committer.depth();
+            let holdings = shard.holdings(anew);
+            all.extend([
+                own("waiting_changes", changes)
+                    .of(limits.waiting_changes_max)
+                    .refused(shard.throttled.load(Relaxed))
+                    .aged(shard.committer.oldest()),
+                own("waiting_bytes", bytes).of(limits.waiting_bytes_max),
+                own("device_inbox", holdings.inboxes.deepest)
+                    .of(limits.device_inbox_max)
+                    .refused(holdings.turned_away),
+                own("inputs", holdings.inboxes.waiting),
+                own("calls", holdings.calls).aged(holdings.oldest_call),
+                own("devices", holdings.devices),
+                own("idle_devices", holdings.idle)
+                    .of(limits.idle_devices_max)
+                    .refused(holdings.shed),
+            ]);
+        }
+        all
+    }
+}
+
 impl Hub {
+    /// How each bounded resource of the hub stands now.
+    #[must_use]
+    pub fn resources(&self) -> Vec<Resource> {
+        self.inner.resources(false)
+    }
+
     /// Whether the hub can do its work.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -55,7 +142,6 @@ impl Hub {
     /// What is in use now.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        use std::sync::atomic::Ordering::Relaxed;
         let mut gauges = Gauges { connections: self.connections(), ..Gauges::default() };
         for shard in &self.inner.shards {
             let (changes, bytes) = shard.committer.depth();

@@ -1,6 +1,7 @@
 //! The handle that applications hold.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,8 +13,9 @@ use super::builder::HubBuilder;
 use super::core::Core;
 use super::hooks::{Action, Actor, Decision};
 use super::lifecycle::LifecycleEvents;
-use super::line::{Line, lock};
+use super::line::{Bounds, Line, lock};
 use super::link::{Downlink, Link, Uplink};
+use super::meter::refusal_name;
 use super::shard::Shard;
 use super::shutdown::Shutdown;
 use super::tasks;
@@ -45,6 +47,9 @@ impl Drop for Owner {
         self.inner.stop.send_replace(true);
         for task in &self.tasks {
             task.abort();
+        }
+        for shard in &self.inner.shards {
+            shard.committer.abandon();
         }
         for transport in lock(&self.inner.transports).drain(..) {
             transport.abort();
@@ -186,6 +191,14 @@ impl Hub {
     /// # Errors
     /// [`Refusal`], as for a connection.
     pub async fn authenticate(&self, hello: &Hello) -> Result<Grant, Refusal> {
+        let granted = self.grant(hello).await;
+        if let Err(refusal) = &granted {
+            self.refused(&hello.address, hello.protocol, hello.peer, refusal);
+        }
+        granted
+    }
+
+    async fn grant(&self, hello: &Hello) -> Result<Grant, Refusal> {
         if *self.inner.stop.borrow() || self.core().is_failed() {
             return Err(Refusal::Unavailable("the hub shuts down"));
         }
@@ -199,7 +212,24 @@ impl Hub {
     /// [`Refusal`], as for a connection.
     pub async fn authenticate_service(&self, token: &str) -> Result<Principal, Refusal> {
         let authenticator = self.core().authenticator.clone();
-        authenticator.service(self, token).await
+        let granted = authenticator.service(self, token).await;
+        if let Err(refusal) = &granted {
+            self.core().meter.refused(refusal);
+            tracing::info!(kind = refusal_name(refusal), %refusal, "back end refused");
+        }
+        granted
+    }
+
+    fn refused(
+        &self,
+        device: &Address,
+        protocol: &'static str,
+        peer: Option<SocketAddr>,
+        refusal: &Refusal,
+    ) {
+        self.core().meter.refused(refusal);
+        let kind = refusal_name(refusal);
+        tracing::info!(%device, protocol, ?peer, kind, %refusal, "refused");
     }
 
     /// Asks the application's hook whether `actor` may do this; without a hook it may.
@@ -224,23 +254,39 @@ impl Hub {
     /// # Errors
     /// [`Refusal`], which each protocol answers in its own code.
     pub async fn connect(&self, hello: Hello) -> Result<Link, Refusal> {
+        let (address, protocol, peer) = (hello.address.clone(), hello.protocol, hello.peer);
+        let connected = self.admit(hello).await;
         let core = &self.inner.core;
-        if core.connections.load(Ordering::Relaxed) >= core.limits.connections_max {
-            return Err(Refusal::Unavailable("too many connections"));
+        match &connected {
+            Ok(link) => {
+                core.meter.connected(protocol);
+                tracing::debug!(
+                    device = %address,
+                    protocol,
+                    ?peer,
+                    link = link.welcome.link.0,
+                    epoch = link.welcome.epoch.0,
+                    auth = ?link.welcome.grant.auth,
+                    "connected"
+                );
+            }
+            Err(refusal) => self.refused(&address, protocol, peer, refusal),
         }
-        let grant = self.authenticate(&hello).await?;
+        connected
+    }
+
+    async fn admit(&self, hello: Hello) -> Result<Link, Refusal> {
+        let core = &self.inner.core;
+        let place = Place::take(core).ok_or(Refusal::Unavailable("too many connections"))?;
+        let grant = self.grant(&hello).await?;
         let actor = Actor::Device(&hello.address);
         if self.authorize(actor, Action::Connect(&hello)).await.is_err() {
             return Err(Refusal::Denied);
         }
         let internal = Refusal::Unavailable("no such shard");
         let shard = self.shard(&hello.address).map_err(|_| internal)?.clone();
-        let line = Arc::new(Line::new(
-            core.next_link(),
-            hello.address.clone(),
-            core.limits.link_window,
-            core.limits.link_bytes_max,
-        ));
+        let bounds = Bounds::from(&*core.limits);
+        let line = Arc::new(Line::new(core.next_link(), hello.address.clone(), bounds));
         let stamp = Stamp::new(
             EventSource::Telemetry,
             &hello.address,
@@ -248,14 +294,23 @@ impl Hub {
             Some(grant.auth),
             hello.model.as_deref(),
         );
-        core.connections.fetch_add(1, Ordering::Relaxed);
         shard.add_line(line.clone());
         // From here on the link is there; whatever happens, dropping it takes it away again.
         let up = Uplink::new(shard.clone(), line.clone(), stamp);
+        place.keep();
+        // Whoever stops the hub says so first and then closes the links there are. A link that
+        // came too late for that has to see it here.
+        if *self.inner.stop.borrow() || core.is_failed() {
+            return Err(Refusal::Unavailable("the hub shuts down"));
+        }
         let arrival = Box::new(Arrival { grant, session: hello.session, model: hello.model });
         let id = line.id;
-        let (_, answer) = shard.ask(&hello.address, |call| Input::Connect(call, id, arrival));
+        let (call, answer) = shard.ask(&hello.address, |call| Input::Connect(call, id, arrival));
+        let mut guard = CancelOnDrop { shard, address: &hello.address, call: Some(call) };
         let answer = tokio::time::timeout(core.limits.call_timeout, answer).await;
+        if answer.is_ok() {
+            guard.call = None;
+        }
         match answer {
             Ok(Ok(Answer::Welcome(welcome))) => {
                 Ok(Link { up, down: Downlink(line), welcome: *welcome })
@@ -321,6 +376,35 @@ impl Hub {
     }
 }
 
+/// A place among the connections, from before the peer is authenticated: otherwise many that come
+/// at once would all find room.
+struct Place<'a>(Option<&'a Core>);
+
+impl<'a> Place<'a> {
+    fn take(core: &'a Core) -> Option<Self> {
+        let taken = core.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < core.limits.connections_max).then_some(count + 1)
+        });
+        if taken.is_err() {
+            core.turned_away.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok().then_some(Self(Some(core)))
+    }
+
+    /// The link has it now, and gives it back when it ends.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(core) = self.0 {
+            core.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Takes the question back when whoever asked stops waiting.
 struct CancelOnDrop<'a> {
     shard: Arc<Shard>,
@@ -331,6 +415,7 @@ struct CancelOnDrop<'a> {
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(call) = self.call {
+            let _entered = self.shard.core.runtime.enter();
             self.shard.cancel(self.address, call);
         }
     }

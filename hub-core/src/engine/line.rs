@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::error::CloseReason;
+use crate::error::{CloseReason, HubError};
 use crate::frame::Outbound;
 use crate::id::{Address, LinkId};
+use crate::limits::Limits;
 
 /// Locks, also when a panic left the lock poisoned: what it guards is changed in single steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -30,12 +31,42 @@ pub(crate) struct Line {
     pub(crate) address: Address,
     window: usize,
     bytes_max: usize,
+    out_max: usize,
     state: Mutex<State>,
 }
 
+/// How much one line may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Most frames of the peer that are unanswered.
+    pub(crate) window: usize,
+    /// Most bytes of telemetry in these.
+    pub(crate) bytes_max: usize,
+    /// Most frames for the peer that it has not taken.
+    pub(crate) out_max: usize,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        let offers = usize::try_from(limits.offer_window).unwrap_or(usize::MAX);
+        Self {
+            window: limits.link_window,
+            bytes_max: limits.link_bytes_max,
+            // All that may be on its way to a peer that reads, at once and in one turn: an answer
+            // to every frame, every offer, every call. As much again are notices.
+            out_max: limits
+                .link_window
+                .saturating_add(offers)
+                .saturating_add(limits.methods_in_flight_max)
+                .saturating_mul(2),
+        }
+    }
+}
+
 impl Line {
-    pub(crate) fn new(id: LinkId, address: Address, window: usize, bytes_max: usize) -> Self {
-        Self { id, address, window, bytes_max, state: Mutex::default() }
+    pub(crate) fn new(id: LinkId, address: Address, bounds: Bounds) -> Self {
+        let Bounds { window, bytes_max, out_max } = bounds;
+        Self { id, address, window, bytes_max, out_max, state: Mutex::default() }
     }
 
     /// Hands something to the peer's side. Answers free their place in the window.
@@ -47,7 +78,10 @@ impl Line {
                 | Outbound::Twin(..)
                 | Outbound::Reported(..)
         );
-        let mut state = lock(&self.state);
+        self.push_to(lock(&self.state), outbound, answers);
+    }
+
+    fn push_to(&self, mut state: MutexGuard<'_, State>, outbound: Outbound, answers: bool) {
         if state.closed {
             return;
         }
@@ -56,8 +90,9 @@ impl Line {
             state.unanswered = state.unanswered.saturating_sub(1);
             writer = state.writer.take();
         }
-        if state.out.len() >= self.window.saturating_mul(2) {
+        if state.out.len() >= self.out_max {
             // The peer's side takes nothing: it is cut off rather than kept for.
+            tracing::info!(device = %self.address, "a peer takes nothing and is cut off");
             state.out.clear();
             state.out.push_back(Outbound::Close(CloseReason::PeerStuck));
             state.closed = true;
@@ -74,8 +109,7 @@ impl Line {
     pub(crate) fn receipt(&self, tag: crate::id::Tag, bytes: usize) {
         let mut state = lock(&self.state);
         state.bytes = state.bytes.saturating_sub(bytes);
-        drop(state);
-        self.push(Outbound::Receipt(tag));
+        self.push_to(state, Outbound::Receipt(tag), true);
     }
 
     pub(crate) fn close(&self, reason: CloseReason) {
@@ -96,6 +130,14 @@ impl Line {
         let writer = state.writer.take();
         drop(state);
         writer.into_iter().for_each(Waker::wake);
+    }
+
+    /// Events of so many bytes are refused.
+    pub(crate) fn refuse(&self, tag: crate::id::Tag, bytes: usize, error: HubError) {
+        let mut state = lock(&self.state);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        drop(state);
+        self.push(Outbound::Refused(tag, error));
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -134,3 +176,7 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

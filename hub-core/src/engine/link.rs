@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::committer::Done;
 use super::hooks::{Action, Actor, Authorizer, Decision, actions_of};
 use super::line::Line;
+use super::meter::{Pause, frame_name};
 use super::shard::Shard;
 use crate::device::{Device, Input};
 use crate::envelope::Stamp;
@@ -37,6 +38,7 @@ pub struct Uplink {
     line: Arc<Line>,
     stamp: Stamp,
     gate: Option<mpsc::UnboundedSender<Inbound>>,
+    paused: bool,
     left: bool,
 }
 
@@ -66,10 +68,11 @@ impl Uplink {
             // Bounded by the link's window: every frame that enters is counted until it is
             // answered, and without room the adapter does not read.
             let (sender, receiver) = mpsc::unbounded_channel();
-            tokio::spawn(gatekeeper(authorizer, shard.clone(), line.clone(), receiver));
+            let keeper = gatekeeper(authorizer, shard.clone(), line.clone(), receiver);
+            shard.core.runtime.spawn(keeper);
             sender
         });
-        Self { shard, line, stamp, gate, left: false }
+        Self { shard, line, stamp, gate, paused: false, left: false }
     }
 
     /// What the hub stamps on every event of this link: for [`crate::envelope::EventBatch::push`].
@@ -86,10 +89,17 @@ impl Uplink {
 
     /// Ready when [`Uplink::has_room`].
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.line.poll_room(cx) {
-            Poll::Ready(()) => self.shard.committer.poll_room(cx),
-            Poll::Pending => Poll::Pending,
+        let pause = if self.line.poll_room(cx).is_pending() {
+            Pause::WindowFull
+        } else if self.shard.committer.poll_room(self.line.id, cx).is_pending() {
+            Pause::Committing
+        } else {
+            return Poll::Ready(());
+        };
+        if !std::mem::replace(&mut self.paused, true) {
+            self.shard.core.meter.paused(pause);
         }
+        Poll::Pending
     }
 
     /// Waits for room. Dropping the future changes nothing.
@@ -104,14 +114,18 @@ impl Uplink {
         if self.left {
             return;
         }
+        self.paused = false;
         match &self.gate {
             Some(gate) => {
-                self.line.sent(0);
+                // Counted whatever it is: until it is decided on, it is kept.
+                self.line.sent(bytes_of(&inbound));
                 // Refused only after the gatekeeper ended, which is after the link was closed.
                 let _ = gate.send(inbound);
             }
             None => {
-                count(&self.line, &inbound);
+                if wants_answer(&inbound) {
+                    self.line.sent(bytes_of(&inbound));
+                }
                 pass(&self.shard, &self.line, inbound);
             }
         }
@@ -120,6 +134,8 @@ impl Uplink {
     /// Ends the connection, and says how it ended.
     pub fn leave(&mut self, cause: DisconnectCause) {
         if !std::mem::replace(&mut self.left, true) {
+            // A link may be let go outside of the runtime, and the store may need one.
+            let _entered = self.shard.core.runtime.enter();
             self.shard.input(&self.line.address, Input::Leave(self.line.id, cause));
             self.shard.remove_line(self.line.id);
             self.shard.core.connections.fetch_sub(1, Ordering::Relaxed);
@@ -134,15 +150,15 @@ impl Drop for Uplink {
 }
 
 /// Frames that will be answered take a place in the window until they are.
-fn count(line: &Line, inbound: &Inbound) {
+fn wants_answer(inbound: &Inbound) -> bool {
+    !matches!(inbound, Inbound::Settle(None, ..) | Inbound::Reply(..))
+}
+
+/// What a frame takes of the link's bound on bytes of telemetry.
+fn bytes_of(inbound: &Inbound) -> usize {
     match inbound {
-        Inbound::Telemetry(_, events) => line.sent(events.bytes()),
-        Inbound::Settle(Some(_), ..)
-        | Inbound::Report(..)
-        | Inbound::GetTwin(_)
-        | Inbound::Subscribe(..)
-        | Inbound::Unsubscribe(..) => line.sent(0),
-        Inbound::Settle(None, ..) | Inbound::Reply(..) => {}
+        Inbound::Telemetry(_, events) => events.bytes(),
+        _ => 0,
     }
 }
 
@@ -159,7 +175,10 @@ fn pass(shard: &Arc<Shard>, line: &Arc<Line>, inbound: Inbound) {
             shard.committer.submit(change, done);
             shard.committer.kick(shard);
         }
-        frame => shard.input(&line.address, Input::Frame(line.id, frame)),
+        frame => {
+            shard.core.meter.frame(&frame);
+            shard.input(&line.address, Input::Frame(line.id, frame));
+        }
     }
 }
 
@@ -181,17 +200,18 @@ async fn gatekeeper(
             }
         }
         if decision == Decision::Allow {
-            // It was counted when it came, with its bytes unknown to the window.
-            if matches!(frame, Inbound::Settle(None, ..) | Inbound::Reply(..)) {
+            if !wants_answer(&frame) {
                 line.uncount();
             }
             pass(&shard, &line, frame);
             continue;
         }
+        tracing::debug!(device = %line.address, frame = frame_name(&frame), "denied");
+        shard.core.meter.request_refused(ErrorKind::Forbidden);
         match tag_of(&frame) {
             Some(tag) => {
                 let error = HubError::new(ErrorKind::Forbidden, "denied by the application");
-                line.push(Outbound::Refused(tag, error));
+                line.refuse(tag, bytes_of(&frame), error);
             }
             None => line.close(CloseReason::Denied),
         }

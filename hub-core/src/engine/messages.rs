@@ -2,12 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::channel::oneshot;
 
 use super::hub::Hub;
+use super::meter::{Ended, Meter};
 use crate::delivery::{MessageOutcome, Offered};
 use crate::device::{Answer, Device, Request};
 use crate::envelope::{EventBatch, Message, Stored};
@@ -56,6 +58,30 @@ pub struct QueuedMessage {
     pub message: Stored,
 }
 
+/// Counts a request by how it ends, also if nobody waits for that.
+struct Counted<'a> {
+    meter: &'a Meter,
+    count: fn(&Meter, Ended),
+    ended: Ended,
+}
+
+impl<'a> Counted<'a> {
+    fn new(meter: &'a Meter, count: fn(&Meter, Ended)) -> Self {
+        Self { meter, count, ended: Ended::Dropped }
+    }
+
+    fn end<T>(mut self, result: Result<T, HubError>) -> Result<T, HubError> {
+        self.ended = Ended::from(&result);
+        result
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        (self.count)(self.meter, self.ended);
+    }
+}
+
 fn unexpected() -> HubError {
     HubError::new(ErrorKind::Internal, "the device's machine gave an answer of another kind")
 }
@@ -69,7 +95,9 @@ impl Hub {
     /// `TooLarge`, `InvalidExpiry`, `ArgumentInvalid`.
     pub async fn send(&self, to: &Address, message: Message) -> Result<SentMessage, HubError> {
         let within = self.limits().call_timeout;
-        match self.ask(to, Request::Send(message), within).await? {
+        let counted = Counted::new(&self.core().meter, Meter::message_sent);
+        let answer = counted.end(self.ask(to, Request::Send(message), within).await)?;
+        match answer {
             Answer::Sent(sent) => Ok(SentMessage {
                 sequence: sent.sequence,
                 expiry: sent.expiry,
@@ -88,6 +116,18 @@ impl Hub {
         match self.ask(of, Request::Purge, self.limits().call_timeout).await? {
             Answer::Purged(count) => Ok(count),
             _ => Err(unexpected()),
+        }
+    }
+
+    /// How many messages a queue holds, locked ones included.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store cannot be reached.
+    pub async fn queue_depth(&self, of: &Address) -> Result<u32, HubError> {
+        let ask = Ask::Depth(QueueId::mailbox(of));
+        match self.core().store.read(&[ask]).await?.into_iter().next().flatten() {
+            Some(Record::Depth(depth)) => Ok(depth),
+            _ => Ok(0),
         }
     }
 
@@ -167,6 +207,11 @@ impl Hub {
         target: &Address,
         call: MethodCall,
     ) -> Result<MethodReply, HubError> {
+        let counted = Counted::new(&self.core().meter, Meter::method);
+        counted.end(self.call(target, call).await)
+    }
+
+    async fn call(&self, target: &Address, call: MethodCall) -> Result<MethodReply, HubError> {
         let call = call.checked(self.limits())?;
         // The machine ends the call; this bound only catches a store that never answers.
         let within = call
@@ -210,7 +255,8 @@ impl Hub {
     }
 
     async fn write_twin(&self, of: &Address, request: Request) -> Result<Twin, HubError> {
-        match self.ask(of, request, self.limits().call_timeout).await? {
+        let counted = Counted::new(&self.core().meter, Meter::twin_written);
+        match counted.end(self.ask(of, request, self.limits().call_timeout).await)? {
             Answer::Twin(twin) => Ok(*twin),
             _ => Err(unexpected()),
         }
@@ -226,6 +272,8 @@ impl Hub {
         }
         let shard: &Arc<_> = self.shard(from)?;
         if shard.committer.is_full() {
+            shard.throttled.fetch_add(1, Ordering::Relaxed);
+            self.core().meter.request_refused(ErrorKind::Throttled);
             return Err(HubError::new(ErrorKind::Throttled, "too much waits for the store"));
         }
         let change = Device::append(shard.partition, self.now(), events.take());

@@ -6,32 +6,54 @@
 //! between the caller's task and the connection's. `docs/decisions/0002-a-shard-is-a-lock.md` has
 //! the reasons and figures.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use futures::channel::oneshot;
 use tokio::sync::Notify;
 
 use super::committer::{Committer, Done, Finish};
 use super::core::Core;
 use super::line::{Line, lock};
+use super::meter::{Ages, Born};
 use super::once::{Boxed, poll_once};
-use crate::device::{Answer, Effects, Input, Purpose, Said};
-use crate::error::{CloseReason, ErrorKind, HubError};
+use crate::device::{Answer, Device, Effects, Input, LifecycleKind, Purpose, Said};
+use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
+use crate::frame::Outbound;
 use crate::id::{Address, CallId, LinkId, Partition};
-use crate::node::Node;
+use crate::node::{Inboxes, Incarnation, Node};
 use crate::store::{Ask, Change, Claim, Item, Outcome, Record, StoreError, StoreErrorKind};
 use crate::time::Timestamp;
 
 struct State {
     node: Node,
     lines: HashMap<LinkId, Arc<Line>>,
-    calls: HashMap<CallId, oneshot::Sender<Answer>>,
+    calls: HashMap<CallId, Caller>,
+    /// Since when these wait.
+    ages: Ages,
     fx: Effects,
     last_call: u64,
+}
+
+/// Somebody who waits for an answer of a device's machine.
+struct Caller {
+    of: Address,
+    answer: oneshot::Sender<Answer>,
+    born: Born,
+}
+
+impl State {
+    fn answer(&mut self, call: CallId, answer: Answer) {
+        if let Some(caller) = self.calls.remove(&call) {
+            self.ages.leave(caller.born);
+            // A caller that went away meanwhile has cancelled.
+            let _ = caller.answer.send(answer);
+        }
+    }
 }
 
 pub(crate) struct Shard {
@@ -45,12 +67,23 @@ pub(crate) struct Shard {
     pub(crate) appended: Notify,
     /// Milliseconds of the deadline the timer task sleeps for, to leave it alone if none is earlier.
     armed: AtomicU64,
+    /// Inputs that were turned away because too many waited for their device.
+    turned_away: AtomicU64,
+    /// Requests that were turned away because too much waited for the store.
+    pub(crate) throttled: AtomicU64,
 }
 
 /// What a turn wants of the store, besides changes.
 enum Io {
-    Read(Address, Vec<Ask>),
-    Claim(Address, Purpose, Timestamp, Claim),
+    Read(Asker, Vec<Ask>),
+    Claim(Asker, Purpose, Timestamp, Claim),
+}
+
+/// The machine that waits for an answer. A later one of the same device has not asked for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    address: Address,
+    incarnation: Incarnation,
 }
 
 type Todo = VecDeque<Io>;
@@ -62,13 +95,20 @@ const RETRY: Duration = Duration::from_millis(50);
 impl Shard {
     pub(crate) fn new(core: Arc<Core>, partition: Partition, prefix: u128) -> Arc<Self> {
         let prefix = prefix << 64 | u128::from(partition.0) << 48;
-        let committer = Arc::new(Committer::new(core.store.clone(), core.limits.clone(), prefix));
+        let committer = Arc::new(Committer::new(
+            core.store.clone(),
+            core.limits.clone(),
+            core.runtime.clone(),
+            core.meter.clone(),
+            prefix,
+        ));
         Arc::new(Self {
             partition,
             state: Mutex::new(State {
                 node: Node::new(core.setup.clone()),
                 lines: HashMap::new(),
                 calls: HashMap::new(),
+                ages: Ages::default(),
                 fx: Effects::default(),
                 last_call: 0,
             }),
@@ -76,6 +116,8 @@ impl Shard {
             rearm: Notify::new(),
             appended: Notify::new(),
             armed: AtomicU64::new(u64::MAX),
+            turned_away: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
             core,
         })
     }
@@ -84,6 +126,14 @@ impl Shard {
     pub(crate) fn input(self: &Arc<Self>, address: &Address, input: Input) {
         let mut todo = Todo::new();
         self.step(address, input, &mut todo);
+        self.carry_out(todo);
+        self.committer.kick(self);
+    }
+
+    /// The store's answer to what a machine asked for.
+    fn answered(self: &Arc<Self>, asker: &Asker, input: Input) {
+        let mut todo = Todo::new();
+        self.step_of(asker, input, &mut todo);
         self.carry_out(todo);
         self.committer.kick(self);
     }
@@ -98,7 +148,9 @@ impl Shard {
         let mut state = lock(&self.state);
         state.last_call = state.last_call.wrapping_add(1);
         let call = CallId(state.last_call);
-        state.calls.insert(call, sender);
+        let born = state.ages.enter();
+        let caller = Caller { of: address.clone(), answer: sender, born };
+        state.calls.insert(call, caller);
         drop(state);
         self.input(address, input(call));
         (call, receiver)
@@ -106,7 +158,13 @@ impl Shard {
 
     /// A caller does not wait any more.
     pub(crate) fn cancel(self: &Arc<Self>, address: &Address, call: CallId) {
-        if lock(&self.state).calls.remove(&call).is_some() {
+        let mut state = lock(&self.state);
+        let caller = state.calls.remove(&call);
+        if let Some(caller) = &caller {
+            state.ages.leave(caller.born);
+        }
+        drop(state);
+        if caller.is_some() {
             self.input(address, Input::Cancel(call));
         }
     }
@@ -145,36 +203,72 @@ impl Shard {
         lock(&self.state).node.len()
     }
 
+    /// What its devices hold. With `anew`, the deepest inbox is measured anew.
+    pub(crate) fn holdings(&self, anew: bool) -> Holdings {
+        let mut state = lock(&self.state);
+        let inboxes = if anew { state.node.look_at_inboxes() } else { state.node.inboxes() };
+        let (idle, shed) = state.node.idle();
+        Holdings {
+            devices: state.node.len(),
+            calls: state.calls.len(),
+            oldest_call: state.ages.oldest(),
+            inboxes,
+            turned_away: self.turned_away.load(Ordering::Relaxed),
+            idle,
+            shed,
+        }
+    }
+
     /// One input, decided and said under the lock, so that what is said to one link stays in order.
     fn step(&self, address: &Address, input: Input, todo: &mut Todo) {
+        self.decide(lock(&self.state), address, input, todo);
+    }
+
+    /// An answer, if whoever asked for it is still there. It is not when it failed meanwhile; the
+    /// machine made after it would take the answer for one to its own question.
+    fn step_of(&self, asker: &Asker, input: Input, todo: &mut Todo) {
+        let state = lock(&self.state);
+        if state.node.incarnation(&asker.address) == asker.incarnation {
+            self.decide(state, &asker.address, input, todo);
+        }
+    }
+
+    fn decide(
+        &self,
+        mut guard: MutexGuard<'_, State>,
+        address: &Address,
+        input: Input,
+        todo: &mut Todo,
+    ) {
         let now = self.core.clock.now();
-        let mut guard = lock(&self.state);
         let state = &mut *guard;
+        let span = tracing::debug_span!("device", %address);
+        let _entered = span.enter();
         let (node, fx) = (&mut state.node, &mut state.fx);
         let decided = catch_unwind(AssertUnwindSafe(|| node.handle(now, address, input, fx)));
         if decided.is_err() {
-            // A bug in a machine costs its device a reconnect, not the hub its life. What it held
-            // is in the store, from where it is made anew.
-            fx.clear();
-            node.forget(address);
-            tracing::error!(device = %address, "a machine failed and was dropped");
-            for line in state.lines.values().filter(|line| line.address == *address) {
-                line.close(CloseReason::Internal);
-            }
-            return;
+            return self.failed(state, now, address);
         }
-        for said in state.fx.said.drain(..) {
+        let meter = &self.core.meter;
+        // Taken out while in use, and put back with its memory.
+        let mut all = std::mem::take(&mut state.fx.said);
+        for said in all.drain(..) {
             match said {
                 Said::ToLink(link, outbound) => {
+                    match &outbound {
+                        Outbound::Refused(_, error) => meter.request_refused(error.kind()),
+                        Outbound::Offer(_) => meter.offered(),
+                        _ => {}
+                    }
                     if let Some(line) = state.lines.get(&link) {
                         line.push(outbound);
                     }
                 }
                 Said::Answer(call, answer) => {
-                    if let Some(caller) = state.calls.remove(&call) {
-                        // A caller that went away meanwhile has cancelled.
-                        let _ = caller.send(answer);
+                    if let Answer::Failed(error) = &answer {
+                        meter.request_refused(error.kind());
                     }
+                    state.answer(call, answer);
                 }
                 Said::Close(link, reason) => {
                     if let Some(line) = state.lines.get(&link) {
@@ -185,8 +279,18 @@ impl Shard {
                 Said::FeedbackMade => self.core.feedback_made(),
             }
         }
+        state.fx.said = all;
+        meter.tally(&state.fx.tally);
+        if state.fx.tally.turned_away > 0 {
+            self.turned_away.fetch_add(state.fx.tally.turned_away, Ordering::Relaxed);
+        }
+        let asks =
+            state.fx.change.is_some() || !state.fx.reads.is_empty() || !state.fx.claims.is_empty();
+        let incarnation =
+            if asks { state.node.incarnation(address) } else { Incarnation::default() };
+        let asker = || Asker { address: address.clone(), incarnation };
         if let Some(change) = state.fx.change.take() {
-            self.committer.submit(change, Done::Device(address.clone()));
+            self.committer.submit(change, Done::Device(asker()));
         }
         for append in state.fx.appends.drain(..) {
             if let Some(line) = state.lines.get(&append.link) {
@@ -195,10 +299,10 @@ impl Shard {
             }
         }
         if !state.fx.reads.is_empty() {
-            todo.push_back(Io::Read(address.clone(), std::mem::take(&mut state.fx.reads)));
+            todo.push_back(Io::Read(asker(), std::mem::take(&mut state.fx.reads)));
         }
         for (purpose, at, claim) in state.fx.claims.drain(..) {
-            todo.push_back(Io::Claim(address.clone(), purpose, at, claim));
+            todo.push_back(Io::Claim(asker(), purpose, at, claim));
         }
         let deadline = state.node.deadline().map_or(u64::MAX, Timestamp::as_millis);
         drop(guard);
@@ -208,34 +312,76 @@ impl Shard {
         }
     }
 
+    /// A bug in a machine costs its device a reconnect, not the hub its life. What it held is in
+    /// the store, from where it is made anew.
+    fn failed(&self, state: &mut State, now: Timestamp, address: &Address) {
+        state.fx.clear();
+        let link = state.node.device(address).and_then(Device::link);
+        state.node.forget(address);
+        self.core.meter.machine_failed();
+        tracing::error!(device = %address, "a machine failed and was dropped");
+        if let Some((_, epoch)) = link {
+            let cause = DisconnectCause::Closed(CloseReason::Internal);
+            self.core.tell(now, address, LifecycleKind::Disconnected(epoch, cause));
+        }
+        for line in state.lines.values().filter(|line| line.address == *address) {
+            line.close(CloseReason::Internal);
+        }
+        let calls: Vec<_> = state
+            .calls
+            .iter()
+            .filter(|(_, caller)| caller.of == *address)
+            .map(|(call, _)| *call)
+            .collect();
+        for call in calls {
+            let error = HubError::new(ErrorKind::Internal, "the device's machine failed");
+            state.answer(call, Answer::Failed(error));
+        }
+    }
+
+    /// The store is lost: nobody stays connected, and nobody waits for what will not come.
+    pub(crate) fn give_up(&self) {
+        let mut state = lock(&self.state);
+        for line in state.lines.values() {
+            line.close(CloseReason::Internal);
+        }
+        let calls: Vec<_> = state.calls.keys().copied().collect();
+        for call in calls {
+            let error = HubError::new(ErrorKind::Internal, "the store has failed");
+            state.answer(call, Answer::Failed(error));
+        }
+    }
+
     /// Asks the store what the turn wants to know, and goes on with what it answers at once.
     fn carry_out(self: &Arc<Self>, mut todo: Todo) {
         while let Some(io) = todo.pop_front() {
             match io {
-                Io::Read(address, asks) => {
+                Io::Read(asker, asks) => {
                     let store = self.core.store.clone();
                     let read: Boxed<_> = Box::pin(async move { store.read(&asks).await });
                     match poll_once(read) {
-                        Ok(Ok(records)) => self.step(&address, Input::Loaded(records), &mut todo),
+                        Ok(Ok(records)) => {
+                            self.step_of(&asker, Input::Loaded(records), &mut todo);
+                        }
                         Ok(Err(_)) | Err(_) if self.core.is_failed() => {}
-                        other => self.read_later(address, other),
+                        other => self.read_later(asker, other),
                     }
                 }
-                Io::Claim(address, purpose, at, claim) => {
+                Io::Claim(asker, purpose, at, claim) => {
                     let store = self.core.store.clone();
                     let limit = claim.limit;
                     let claiming: Boxed<_> =
                         Box::pin(async move { store.claim(at, &[claim]).await });
                     match poll_once(claiming) {
                         Ok(result) => {
-                            let input = claimed(purpose, limit, result);
-                            self.step(&address, input, &mut todo);
+                            let input = self.claimed(purpose, limit, result);
+                            self.step_of(&asker, input, &mut todo);
                         }
                         Err(later) => {
                             let this = self.clone();
-                            tokio::spawn(async move {
-                                let input = claimed(purpose, limit, later.await);
-                                this.input(&address, input);
+                            self.core.runtime.spawn(async move {
+                                let input = this.claimed(purpose, limit, later.await);
+                                this.answered(&asker, input);
                             });
                         }
                     }
@@ -244,21 +390,26 @@ impl Shard {
         }
     }
 
-    fn read_later(self: &Arc<Self>, address: Address, first: Result<Loaded, Boxed<Loaded>>) {
+    fn read_later(self: &Arc<Self>, asker: Asker, first: Result<Loaded, Boxed<Loaded>>) {
         let this = self.clone();
-        tokio::spawn(async move {
+        self.core.runtime.spawn(async move {
             let result = match first {
                 Ok(result) => result,
                 Err(later) => later.await,
             };
-            match result {
-                Ok(records) => this.input(&address, Input::Loaded(records)),
-                Err(error) if error.kind() == StoreErrorKind::Fatal => this.fatal(&error),
-                Err(_) => {
-                    // Nobody is told anything meanwhile; the machine asks the same again.
-                    tokio::time::sleep(RETRY).await;
-                    this.input(&address, Input::ReadFailed);
-                }
+            let error = match result {
+                Ok(records) => return this.answered(&asker, Input::Loaded(records)),
+                Err(error) => error,
+            };
+            this.core.meter.store_failed(&error);
+            if error.kind() == StoreErrorKind::Fatal {
+                return this.fatal(&error);
+            }
+            tracing::debug!(device = %asker.address, %error, "a read failed and is tried again");
+            // Nobody is told anything meanwhile; the machine asks the same again.
+            tokio::time::sleep(RETRY).await;
+            if !this.committer.is_abandoned() {
+                this.answered(&asker, Input::ReadFailed);
             }
         });
     }
@@ -276,17 +427,41 @@ impl Shard {
         self.armed.store(next.as_millis(), Ordering::Relaxed);
         next
     }
-}
 
-fn claimed(purpose: Purpose, limit: u32, result: Result<Vec<Vec<Item>>, StoreError>) -> Input {
-    match result {
-        Ok(lists) => Input::Claimed(purpose, limit, lists.into_iter().flatten().collect()),
-        Err(_) => Input::ClaimFailed(purpose),
+    fn claimed(
+        &self,
+        purpose: Purpose,
+        limit: u32,
+        result: Result<Vec<Vec<Item>>, StoreError>,
+    ) -> Input {
+        match result {
+            Ok(lists) => Input::Claimed(purpose, limit, lists.into_iter().flatten().collect()),
+            Err(error) => {
+                self.core.meter.store_failed(&error);
+                tracing::debug!(%error, "a claim failed");
+                if error.kind() == StoreErrorKind::Fatal {
+                    self.core.fail(&error);
+                }
+                Input::ClaimFailed(purpose)
+            }
+        }
     }
 }
 
+/// What the devices of a shard hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holdings {
+    pub(crate) devices: usize,
+    pub(crate) calls: usize,
+    pub(crate) oldest_call: Option<Duration>,
+    pub(crate) inboxes: Inboxes,
+    pub(crate) turned_away: u64,
+    pub(crate) idle: usize,
+    pub(crate) shed: u64,
+}
+
 impl Finish for Shard {
-    fn finish(self: &Arc<Self>, answered: Vec<(Done, Outcome)>) {
+    fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>) {
         let mut todo = Todo::new();
         for (done, outcome) in answered {
             match done {
@@ -295,8 +470,8 @@ impl Finish for Shard {
                     // An append has no guard and no bound to break.
                     _ => line.close(CloseReason::Internal),
                 },
-                Done::Device(address) => {
-                    self.step(&address, Input::Outcome(outcome), &mut todo);
+                Done::Device(asker) => {
+                    self.step_of(&asker, Input::Outcome(outcome), &mut todo);
                 }
                 Done::Caller(caller) => {
                     let _ = caller.send(outcome);
@@ -313,14 +488,7 @@ impl Finish for Shard {
 
     fn fatal(&self, error: &StoreError) {
         self.core.fail(error);
-        let mut state = lock(&self.state);
-        for line in state.lines.values() {
-            line.close(CloseReason::Internal);
-        }
-        for (_, caller) in state.calls.drain() {
-            let error = HubError::new(ErrorKind::Internal, "the store has failed");
-            let _ = caller.send(Answer::Failed(error));
-        }
+        self.give_up();
     }
 
     fn degraded(&self, yes: bool) {

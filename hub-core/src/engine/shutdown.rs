@@ -82,7 +82,7 @@ impl Hub {
         }
         let drained = loop {
             let idle = self.inner.shards.iter().all(|shard| shard.committer.is_idle());
-            if idle || Instant::now() >= end {
+            if idle || self.core().is_failed() || Instant::now() >= end {
                 break idle;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;

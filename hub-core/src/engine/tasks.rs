@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::core::Core;
 use super::hub::Inner;
 use super::shard::Shard;
 use crate::delivery::Emitter;
@@ -25,7 +26,39 @@ pub(super) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
     tasks.push(tokio::spawn(sweep(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(feedback(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(retention(Arc::downgrade(inner))));
+    tasks.push(tokio::spawn(failure(inner.core.clone(), Arc::downgrade(inner))));
+    #[cfg(feature = "metrics")]
+    tasks.push(tokio::spawn(gauges(Arc::downgrade(inner))));
     tasks
+}
+
+/// A store that one shard has lost is lost for all.
+async fn failure(core: Arc<Core>, hub: Weak<Inner>) {
+    loop {
+        let failure = core.failure.notified();
+        tokio::pin!(failure);
+        failure.as_mut().enable();
+        if core.is_failed() {
+            break;
+        }
+        failure.await;
+    }
+    if let Some(inner) = hub.upgrade() {
+        inner.shards.iter().for_each(|shard| shard.give_up());
+    }
+}
+
+/// Tells the gauges how things stand. By the machine's time: it is the operator's.
+#[cfg(feature = "metrics")]
+async fn gauges(hub: Weak<Inner>) {
+    /// How often. Shorter than any scrape.
+    const EVERY: Duration = Duration::from_secs(1);
+    loop {
+        let Some(inner) = hub.upgrade() else { return };
+        inner.core.meter.sample(&inner.resources(true), inner.core.shards_degraded());
+        drop(inner);
+        tokio::time::sleep(EVERY).await;
+    }
 }
 
 /// One task per shard sleeps to its earliest deadline.
@@ -65,6 +98,7 @@ async fn sweep_once(inner: &Inner, limit: u32) -> usize {
     let taken = match inner.core.store.claim(now, &[claim]).await {
         Ok(lists) => lists.into_iter().flatten().collect::<Vec<_>>(),
         Err(error) => {
+            inner.core.meter.store_failed(&error);
             tracing::warn!(%error, "the sweep could not ask the store");
             return 0;
         }
@@ -111,7 +145,13 @@ async fn feedback(hub: Weak<Inner>) {
             limit,
             hide_until: now.after(core.limits.feedback_lock),
         };
-        let Ok(lists) = core.store.claim(now, &[claim]).await else { continue };
+        let lists = match core.store.claim(now, &[claim]).await {
+            Ok(lists) => lists,
+            Err(error) => {
+                core.meter.store_failed(&error);
+                continue;
+            }
+        };
         let items: Vec<_> = lists.into_iter().flatten().collect();
         if let Some(change) = emitter.emit(&items, now, &core.limits)
             && let Some(inner) = hub.upgrade()
@@ -141,9 +181,13 @@ async fn retention(hub: Weak<Inner>) {
         for shard in &shards {
             let below = match core.store.seek(shard.partition, Seek::Time(oldest)).await {
                 Ok(below) => below,
-                Err(_) => continue,
+                Err(error) => {
+                    core.meter.store_failed(&error);
+                    continue;
+                }
             };
             if let Err(error) = core.store.trim(shard.partition, below).await {
+                core.meter.store_failed(&error);
                 tracing::warn!(%error, partition = shard.partition.0, "the log was not trimmed");
             }
         }

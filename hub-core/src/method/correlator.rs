@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::call::{MethodCall, MethodReply, is_json};
 use crate::error::{ErrorKind, HubError};
 use crate::frame::MethodRef;
-use crate::id::CallId;
+use crate::id::{CallId, Epoch};
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
@@ -121,9 +121,14 @@ impl Correlator {
         Some(Ended { caller, result })
     }
 
-    /// The link is gone. References begin at 1 again on the next one.
+    /// A link of this epoch is there. Its references are like those of no other link, so that an
+    /// answer that comes over another one than its call ends nothing.
+    pub fn linked(&mut self, epoch: Epoch) {
+        self.last = epoch.0 << 32;
+    }
+
+    /// The link is gone.
     pub fn link_lost(&mut self) -> Vec<Ended> {
-        self.last = 0;
         let lost = std::mem::take(&mut self.flying);
         let error = || {
             HubError::new(
@@ -241,7 +246,8 @@ mod tests {
         let ended = c.link_lost();
         assert_eq!(ended.iter().map(|e| e.caller).collect::<Vec<_>>(), [CallId(1)]);
         assert_eq!(kind(&ended[0]), Some(ErrorKind::DeviceDisconnected));
-        assert_eq!(c.listening(T0)[0].reference, MethodRef(1));
+        c.linked(Epoch(2));
+        assert_eq!(c.listening(T0)[0].reference, MethodRef(2 << 32 | 1));
     }
 
     #[test]
@@ -270,6 +276,10 @@ mod tests {
             assert!(MethodCall::new(bad).checked(&limits).is_err(), "{bad:?}");
         }
         assert!(MethodCall::new("component*command").checked(&limits).is_ok());
+        for c in (0..=127).map(char::from) {
+            let plain = c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+            assert_eq!(MethodCall::new(&format!("a{c}")).checked(&limits).is_ok(), plain, "{c:?}");
+        }
         assert!(MethodCall::new("m").with_payload("{").checked(&limits).is_err());
         assert_eq!(&MethodCall::new("m").with_payload("").payload[..], b"null");
     }

@@ -1,8 +1,12 @@
 //! All devices of a node, still pure: who has a machine, and which of them is due.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
+
+// Every input looks its device up. Seeded for each map, so that whoever names devices cannot choose
+// names that collide; at a fifth of the price of the standard hasher.
+use foldhash::{HashMap, HashMapExt};
 
 use crate::device::{Device, Effects, Input, Setup};
 use crate::id::Address;
@@ -15,7 +19,15 @@ struct Slot {
     armed: Option<Timestamp>,
     /// Whether it stands in the queue of idle machines.
     idle: bool,
+    /// How many inputs waited after the last one.
+    waiting: usize,
+    /// Tells it from an earlier machine of the same device.
+    incarnation: Incarnation,
 }
+
+/// Which machine of a device it is. What was asked for by one is no answer for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Incarnation(u64);
 
 /// The machines of a node. A machine is made on first touch and dropped when it has been idle
 /// and others need the room.
@@ -26,13 +38,33 @@ pub struct Node {
     /// Deadlines, lazily cancelled: an entry that is not the armed one of its device is void.
     timers: BinaryHeap<Reverse<(Timestamp, Address)>>,
     idle: VecDeque<Address>,
+    last: Incarnation,
+    inboxes: Inboxes,
+    shed: u64,
+}
+
+/// What waits in the inboxes of all machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inboxes {
+    /// Inputs in all of them.
+    pub waiting: usize,
+    /// Most inputs that one of them held since [`Node::look_at_inboxes`].
+    pub deepest: usize,
 }
 
 impl Node {
     /// A node without devices.
     #[must_use]
     pub fn new(setup: Arc<Setup>) -> Self {
-        Self { setup, devices: HashMap::new(), timers: BinaryHeap::new(), idle: VecDeque::new() }
+        Self {
+            setup,
+            devices: HashMap::new(),
+            timers: BinaryHeap::new(),
+            idle: VecDeque::new(),
+            last: Incarnation(0),
+            inboxes: Inboxes::default(),
+            shed: 0,
+        }
     }
 
     /// Something happened to a device; `fx` is emptied and says what to do about it.
@@ -41,13 +73,22 @@ impl Node {
         let setup = &self.setup;
         let slot = match self.devices.get_mut(address) {
             Some(slot) => slot,
-            None => self.devices.entry(address.clone()).or_insert_with(|| Slot {
-                device: Device::new(setup.clone(), address.clone()),
-                armed: None,
-                idle: false,
-            }),
+            None => {
+                self.last.0 = self.last.0.wrapping_add(1);
+                self.devices.entry(address.clone()).or_insert_with(|| Slot {
+                    device: Device::new(setup.clone(), address.clone()),
+                    armed: None,
+                    idle: false,
+                    waiting: 0,
+                    incarnation: self.last,
+                })
+            }
         };
         slot.device.handle(now, input, fx);
+        let waiting = slot.device.waiting();
+        let before = std::mem::replace(&mut slot.waiting, waiting);
+        self.inboxes.waiting = self.inboxes.waiting.saturating_sub(before).saturating_add(waiting);
+        self.inboxes.deepest = self.inboxes.deepest.max(waiting);
         if let Some(deadline) = slot.device.deadline()
             && slot.armed.is_none_or(|armed| deadline < armed)
         {
@@ -69,6 +110,7 @@ impl Node {
                 slot.idle = false;
                 if slot.device.is_idle() {
                     self.devices.remove(&address);
+                    self.shed = self.shed.saturating_add(1);
                 }
             }
         }
@@ -105,7 +147,34 @@ impl Node {
 
     /// Forgets a machine whatever it is doing. It is made anew from the store on next touch.
     pub fn forget(&mut self, address: &Address) {
-        self.devices.remove(address);
+        if let Some(slot) = self.devices.remove(address) {
+            self.inboxes.waiting = self.inboxes.waiting.saturating_sub(slot.waiting);
+        }
+    }
+
+    /// Which machine of a device there is; the default if there is none.
+    #[must_use]
+    pub fn incarnation(&self, address: &Address) -> Incarnation {
+        self.devices.get(address).map_or(Incarnation::default(), |slot| slot.incarnation)
+    }
+
+    /// What waits in the inboxes.
+    #[must_use]
+    pub fn inboxes(&self) -> Inboxes {
+        self.inboxes
+    }
+
+    /// What waits in the inboxes; the deepest is measured anew from now on.
+    pub fn look_at_inboxes(&mut self) -> Inboxes {
+        let now = Inboxes { deepest: 0, ..self.inboxes };
+        std::mem::replace(&mut self.inboxes, now)
+    }
+
+    /// How many machines are remembered as idle, and how many of those were dropped so far to make
+    /// room.
+    #[must_use]
+    pub fn idle(&self) -> (usize, u64) {
+        (self.idle.len(), self.shed)
     }
 
     /// How many machines there are.

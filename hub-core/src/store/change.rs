@@ -49,7 +49,21 @@ pub struct Push {
 /// Built only from records as they were read, so that a guard cannot be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
-    ops: Vec<Op>,
+    ops: Ops,
+}
+
+/// The steps. Most changes have one, telemetry always: it is kept without memory of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ops {
+    One(Op),
+    /// None, or two and more.
+    Many(Vec<Op>),
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
 }
 
 impl Change {
@@ -127,26 +141,38 @@ impl Change {
 
     /// The steps of `other` after these.
     #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.ops.extend(other.ops);
-        self
+    pub fn and(self, other: Self) -> Self {
+        match other.ops {
+            Ops::One(op) => self.with(op),
+            Ops::Many(ops) => ops.into_iter().fold(self, Self::with),
+        }
     }
 
-    fn with(mut self, op: Op) -> Self {
-        self.ops.push(op);
-        self
+    fn with(self, op: Op) -> Self {
+        let ops = match self.ops {
+            Ops::Many(ops) if ops.is_empty() => Ops::One(op),
+            Ops::Many(mut ops) => {
+                ops.push(op);
+                Ops::Many(ops)
+            }
+            Ops::One(first) => Ops::Many(vec![first, op]),
+        };
+        Self { ops }
     }
 
     /// The steps, in order.
     #[must_use]
     pub fn ops(&self) -> &[Op] {
-        &self.ops
+        match &self.ops {
+            Ops::One(op) => std::slice::from_ref(op),
+            Ops::Many(ops) => ops,
+        }
     }
 
     /// Whether it does nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.ops().is_empty()
     }
 
     /// Whether it writes one record more than once. No store commits such a change (S20).
@@ -156,12 +182,12 @@ impl Change {
     /// Guards without a write may name a record any number of times.
     #[must_use]
     pub fn writes_a_record_twice(&self) -> bool {
-        if self.ops.len() < 2 {
+        if self.ops().len() < 2 {
             return false;
         }
         let (mut documents, mut items) = (BTreeSet::new(), BTreeSet::new());
         let (mut queues, mut cleared) = (BTreeSet::new(), BTreeSet::new());
-        for op in &self.ops {
+        for op in self.ops() {
             let first = match op {
                 Op::Put(key, ..) | Op::Remove(key, _) => documents.insert(key),
                 Op::Retime(item, ..) | Op::Settle(item) => {
@@ -185,7 +211,7 @@ impl Change {
     /// About how many bytes it carries to the store.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.ops
+        self.ops()
             .iter()
             .map(|op| match op {
                 Op::Put(_, _, body) => 64 + body.len(),

@@ -302,11 +302,11 @@ impl World {
             Outbound::Offer(delivery) => self.offered(conn, &delivery),
             Outbound::Call(reference, _, payload) => {
                 // Devices answer with what they were sent; some late, some twice, some never.
-                let silent = self.phase == Phase::Faulty && self.rng.permille(200);
+                let silent = self.phase == Phase::Faulty && self.rng.permille(300);
                 if !silent {
                     self.send(conn, Inbound::Reply(reference, 200, payload.clone()));
                 }
-                if self.phase == Phase::Faulty && self.rng.permille(150) {
+                if self.phase == Phase::Faulty && self.rng.permille(300) {
                     // An answer that finds its way only over a later connection.
                     let client = self.connections[&conn].client;
                     self.service.late_replies.entry(client).or_default().push((reference, payload));
@@ -357,13 +357,13 @@ impl World {
                 let add = vec![(interest, guarantee), (Interest::Messages, guarantee)];
                 self.send_tagged(conn, "subscribe", |tag| Inbound::Subscribe(tag, add));
             }
-            90..94 => {
+            90..93 => {
                 let interest = self.rng.pick(&Interest::ALL).unwrap();
                 self.send_tagged(conn, "unsubscribe", |tag| {
                     Inbound::Unsubscribe(tag, vec![interest])
                 });
             }
-            94..97 => {
+            93..98 => {
                 if let Entry::Occupied(mut late) = self.service.late_replies.entry(client)
                     && let Some((reference, payload)) = late.get_mut().pop()
                 {

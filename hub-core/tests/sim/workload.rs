@@ -79,7 +79,7 @@ impl World {
         if self.phase == Phase::Calm {
             return;
         }
-        let next = self.rng.between(1, 90);
+        let next = self.rng.between(1, 60);
         self.after(next, Event::Workload);
         // The last client is the idle one: nobody connects with it.
         let client = self.rng.index(self.clients.len());
@@ -143,8 +143,8 @@ impl World {
                 Request::Send(message)
             }
             40..52 => Request::Receive(self.rng.between(500, 3000)),
-            52..54 => Request::Purge,
-            54..74 => {
+            52..56 => Request::Purge,
+            56..78 => {
                 let wait = Duration::from_millis(self.rng.between(500, 3000));
                 let call = MethodCall::new("act")
                     .with_payload(format!("{{\"value\":{value}}}"))
@@ -401,6 +401,8 @@ impl World {
                 self.after(1000, Event::Calm(5));
             }
             5 => {
+                let late = self.undelivered();
+                self.service.early = self.service.early.take().or(late);
                 for client in 0..self.clients.len() - 1 {
                     for conn in self.clients[client].open.clone() {
                         self.send_tagged(conn, "twin", Inbound::GetTwin);

@@ -122,6 +122,8 @@ async fn send(mut call: Call) -> Answer {
         "messageId": id,
         "sequenceNumber": sent.sequence.0,
         "expiryTimeUtc": sent.expiry.to_string(),
+        "depth": call.hub().queue_depth(&address).await?,
+        "depthMax": call.limits().c2d_depth_max,
     });
     Ok(respond::json(StatusCode::CREATED, &document))
 }

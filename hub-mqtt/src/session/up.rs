@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hub_core::envelope::Property;
-use hub_core::frame::{Disposition, Guarantee, Inbound, Interest};
+use hub_core::frame::{Disposition, Guarantee, Inbound, Interest, MethodRef};
 
 use super::flight::Sent;
 use super::{Asked, Context, End, Session, Turn};
@@ -84,7 +84,10 @@ impl Session {
                 Ok(())
             }
             Operation::MethodResponse(call, status) => {
-                if let Some(call) = call {
+                if let Some(MethodRef(number)) = call
+                    && number <= u64::from(u32::MAX)
+                {
+                    let call = MethodRef(self.calls | number);
                     let payload = Bytes::copy_from_slice(publish.payload);
                     self.tell(Inbound::Reply(call, status, payload), turn);
                 }

@@ -146,7 +146,7 @@ pub async fn s16_entries_come_back_byte_for_byte<F: Fixture>(fixture: &mut F) {
         *end += body.len() as u32;
         Some(*end)
     });
-    let together = Entries::from_parts(arena, ends.collect()).unwrap();
+    let together = Entries::from_parts(arena, ends.collect::<Vec<_>>()).unwrap();
     probe.done(Change::new().append(LOG, at(1), together)).await;
     let all = probe.tail(LOG, 1, 99).await;
     assert_eq!(all.len(), 2 * bodies.len());

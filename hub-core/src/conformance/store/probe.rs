@@ -242,7 +242,7 @@ pub(super) fn entries(bodies: &[&str]) -> Entries {
         *end += body.len() as u32;
         Some(*end)
     });
-    Entries::from_parts(bodies.concat().into(), ends.collect()).unwrap()
+    Entries::from_parts(bodies.concat().into(), ends.collect::<Vec<_>>()).unwrap()
 }
 
 pub(super) fn text(body: &[u8]) -> String {

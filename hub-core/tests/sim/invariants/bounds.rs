@@ -1,19 +1,36 @@
 //! Every queue keeps its bound: messages in the store, offers on a link, jobs and machines in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hub_core::frame::Outbound;
+use hub_core::frame::{LockToken, Outbound};
 use hub_core::id::Address;
-use hub_core::time::Timestamp;
+use hub_core::store::QueueId;
 
 use super::{Invariant, ensure};
-use crate::fact::{Conn, Fact, Moment, SKEW_MAX, Step};
+use crate::fact::{Conn, Fact, Moment, Step};
 use crate::world::World;
 
 #[derive(Default)]
 pub(crate) struct Bounds {
-    /// Offers on each link that nobody settled.
-    offers: BTreeMap<Conn, BTreeMap<u64, Timestamp>>,
+    /// What was offered on each link.
+    offers: BTreeMap<Conn, Vec<LockToken>>,
+    /// The link that was offered something since the last event.
+    offered: BTreeSet<Conn>,
+}
+
+impl Bounds {
+    /// Of what was offered, what still is out: nobody settled it, and no lock has ended.
+    fn out(&mut self, conn: Conn, world: &World) -> usize {
+        let connection = &world.connections[&conn];
+        let queue = QueueId::mailbox(&world.clients[connection.client].address);
+        let now = world.local(connection.node);
+        let Some(offers) = self.offers.get_mut(&conn) else { return 0 };
+        offers.retain(|token| {
+            let item = world.store.items.get(&(queue.clone(), token.sequence.0));
+            token.until > now && item.is_some_and(|item| item.version == token.version)
+        });
+        offers.len()
+    }
 }
 
 impl Invariant for Bounds {
@@ -21,44 +38,19 @@ impl Invariant for Bounds {
         "every queue keeps its bound"
     }
 
-    fn see(&mut self, moment: &Moment<'_>, fact: &Fact) -> Result<(), String> {
+    fn see(&mut self, _: &Moment<'_>, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::Committed { steps, .. } => {
                 for step in steps {
-                    match step {
-                        Step::Pushed { queue, depth, capacity, .. } => {
-                            let room = depth <= capacity;
-                            ensure(room, || format!("{queue:?} holds {depth} of {capacity}"))?;
-                        }
-                        Step::Settled { item, .. } | Step::Retimed { item, .. } => {
-                            for offers in self.offers.values_mut() {
-                                offers.remove(&item.sequence().0);
-                            }
-                        }
-                        Step::Cleared { sequences, .. } => {
-                            for offers in self.offers.values_mut() {
-                                offers.retain(|number, _| !sequences.contains(number));
-                            }
-                        }
-                        _ => {}
+                    if let Step::Pushed { queue, depth, capacity, .. } = step {
+                        let room = depth < capacity;
+                        ensure(room, || format!("{queue:?} holds {depth} of {capacity}"))?;
                     }
                 }
             }
-            // A claim by another ends the one before.
-            Fact::Claimed { item, .. } => {
-                for offers in self.offers.values_mut() {
-                    offers.remove(&item.at.sequence().0);
-                }
-            }
             Fact::Told { conn, outbound: Outbound::Offer(delivery) } => {
-                let offers = self.offers.entry(*conn).or_default();
-                let token = delivery.token;
-                // Locks end by the clock of the node, which is off by so much at most.
-                let now = Timestamp::from_millis(moment.now.as_millis() + SKEW_MAX);
-                offers.retain(|_, until| *until > now);
-                offers.insert(token.sequence.0, token.until);
-                let (held, most) = (offers.len(), moment.limits.offer_window);
-                ensure(held <= most as usize, || format!("{held} offers are out on link {conn}"))?;
+                self.offers.entry(*conn).or_default().push(delivery.token);
+                self.offered.insert(*conn);
             }
             _ => {}
         }
@@ -67,6 +59,10 @@ impl Invariant for Bounds {
 
     fn step(&mut self, world: &World) -> Result<(), String> {
         let limits = &world.limits;
+        for conn in std::mem::take(&mut self.offered) {
+            let (out, most) = (self.out(conn, world), limits.offer_window as usize);
+            ensure(out <= most, || format!("{out} messages are out on connection {conn}"))?;
+        }
         for node in world.nodes.iter().filter(|node| node.up) {
             let mut busy = 0;
             for client in &world.clients {

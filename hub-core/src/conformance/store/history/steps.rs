@@ -188,7 +188,7 @@ fn entries(random: &mut Random) -> Entries {
         *end += body.len() as u32;
         Some(*end)
     });
-    let ends = ends.collect();
+    let ends: Vec<_> = ends.collect();
     Entries::from_parts(bodies.concat().into(), ends).unwrap_or_default()
 }
 

@@ -1,0 +1,94 @@
+//! Without the feature: nothing.
+
+use std::time::Duration;
+
+use super::{Began, Ended, Load, Pause};
+use crate::delivery::MessageOutcome;
+use crate::device::Tally;
+use crate::error::{DisconnectCause, ErrorKind};
+use crate::frame::Inbound;
+use crate::hello::Refusal;
+use crate::store::{Op, Outcome, StoreError};
+
+#[derive(Debug, Default)]
+pub(crate) struct Meter;
+
+impl Meter {
+    pub(crate) fn new(_: &str) -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn connected(&self, _: &'static str) {}
+    #[inline]
+    pub(crate) fn disconnected(&self, _: DisconnectCause) {}
+    #[inline]
+    pub(crate) fn refused(&self, _: &Refusal) {}
+    #[inline]
+    pub(crate) fn frame(&self, _: &Inbound) {}
+    #[inline]
+    pub(crate) fn paused(&self, _: Pause) {}
+    #[inline]
+    pub(crate) fn weigh(_: &mut Load, _: &[Op]) {}
+    #[inline]
+    pub(crate) fn committed(&self, _: Load, _: Began, _: &[Outcome]) {}
+    #[inline]
+    pub(crate) fn retried(&self) {}
+    #[inline]
+    pub(crate) fn store_failed(&self, _: &StoreError) {}
+    #[inline]
+    pub(crate) fn request_refused(&self, _: ErrorKind) {}
+    #[inline]
+    pub(crate) fn message_sent(&self, _: Ended) {}
+    #[inline]
+    pub(crate) fn offered(&self) {}
+    #[inline]
+    pub(crate) fn settled(&self, _: MessageOutcome) {}
+    #[inline]
+    pub(crate) fn method(&self, _: Ended) {}
+    #[inline]
+    pub(crate) fn twin_written(&self, _: Ended) {}
+    #[inline]
+    pub(crate) fn tally(&self, _: &Tally) {}
+    #[inline]
+    pub(crate) fn machine_failed(&self) {}
+}
+
+/// How long the first of a queue has waited: not known.
+#[derive(Debug, Default)]
+pub(crate) struct Waits(());
+
+impl Waits {
+    #[inline]
+    pub(crate) fn joined(&mut self) {}
+
+    #[inline]
+    pub(crate) fn taken(&mut self, _: usize) {}
+
+    #[inline]
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        None
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Born;
+
+/// How old the oldest of many things is: not known.
+#[derive(Debug, Default)]
+pub(crate) struct Ages(());
+
+impl Ages {
+    #[inline]
+    pub(crate) fn enter(&mut self) -> Born {
+        Born
+    }
+
+    #[inline]
+    pub(crate) fn leave(&mut self, _: Born) {}
+
+    #[inline]
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        None
+    }
+}
