@@ -207,7 +207,9 @@ impl Writer {
                     let closed = StoreError::fatal("commit", "the store is closed");
                     drop(request.answer.send(Err(closed)));
                 }
-                Message::Close(done) => drop(done.send(())),
+                Message::Close(done) => {
+                    let _ = done.send(());
+                }
                 Message::Wake | Message::Rest => {}
             }
         }
@@ -228,7 +230,7 @@ impl Writer {
         }
         self.core.shared.close();
         if let Some(done) = farewell {
-            drop(done.send(()));
+            let _ = done.send(());
         }
     }
 }

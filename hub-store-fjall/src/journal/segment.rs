@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Position;
 use crate::codec::{Fields, long};
 use crate::disk::{Disk, File};
 
@@ -72,10 +71,6 @@ impl Segment {
             file,
             described,
         }))
-    }
-
-    pub(crate) fn end(&self) -> Position {
-        Position { segment: self.number, offset: self.capacity }
     }
 }
 

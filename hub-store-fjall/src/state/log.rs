@@ -293,10 +293,6 @@ impl Log {
         gone
     }
 
-    pub(crate) fn segments(&self) -> usize {
-        self.held.len()
-    }
-
     /// How to read from a number on.
     pub(crate) fn plan(&self, partition: Partition, from: u64, limit: u64) -> Option<Plan> {
         let track = self.tracks.get(&partition.0)?;

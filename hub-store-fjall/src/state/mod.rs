@@ -28,6 +28,8 @@ use self::shelf::Shelf;
 pub(crate) struct State {
     /// The last version given to anything. Every change and every claim takes the next one.
     pub(crate) version: u64,
+    /// The same after the last durable group.
+    published_version: u64,
     pub(crate) documents: Documents,
     shelves: BTreeMap<QueueKind, Shelf>,
     pub(crate) log: Log,
@@ -43,6 +45,7 @@ impl State {
     pub(crate) fn new(cache_bytes: usize, log_bytes_max: u64, recent_bytes: usize) -> Self {
         Self {
             version: 0,
+            published_version: 0,
             documents: Documents::new(cache_bytes),
             shelves: BTreeMap::new(),
             log: Log::new(log_bytes_max, recent_bytes),
@@ -77,6 +80,7 @@ impl State {
 
     /// The group is durable: shows it to readers.
     pub(crate) fn publish(&mut self) {
+        self.published_version = self.version;
         self.documents.publish();
         self.shelves.values_mut().for_each(Shelf::publish);
         self.log.publish();
@@ -85,6 +89,8 @@ impl State {
 
     /// Nothing of the group happened.
     pub(crate) fn roll_back(&mut self) {
+        // Nobody was told the versions and numbers that were given, so they are given again.
+        self.version = self.published_version;
         self.documents.roll_back();
         self.shelves.values_mut().for_each(Shelf::roll_back);
         self.log.roll_back();

@@ -18,6 +18,8 @@ use crate::journal::op::Setting;
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     pub(crate) last: u64,
+    /// The same after the last durable group.
+    published_last: u64,
     items: BTreeMap<u64, Head>,
     queues: HashMap<Arc<str>, Queue>,
     /// All items by the time from which an `Any` claim may take them.
@@ -274,10 +276,12 @@ impl Shelf {
     }
 
     pub(crate) fn publish(&mut self) {
+        self.published_last = self.last;
         self.before.clear();
     }
 
     pub(crate) fn roll_back(&mut self) {
+        self.last = self.published_last;
         for (sequence, before) in std::mem::take(&mut self.before) {
             // An item that is marked dirty and has not changed is written once too often, no more.
             self.settle(sequence);
