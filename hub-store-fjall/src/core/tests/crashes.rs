@@ -40,6 +40,7 @@ fn reference(seed: u64) -> Reference {
     }
     assert!(script.batches() <= batches);
     let operations = rig.disk.world().operations;
+    assert!(rig.checkpoints > 3 && rig.recycled > 0, "{} {}", rig.checkpoints, rig.recycled);
     Reference { groups, told: answers, seen, operations, batches }
 }
 
@@ -79,9 +80,14 @@ fn crash_at(reference: &Reference, at: u64, seed: u64) {
         Ok(()) => run(&mut rig, reference, 0, &place),
         Err(_) => 0,
     };
-    let mut rig = rig.after_power_loss(&mut random);
+    // The first time it may be only the process that dies: what it wrote is then there, but not
+    // durable, until the power goes.
+    let mut rig = match random.percent(50) {
+        true => rig.after_power_loss(&mut random),
+        false => rig.after_kill(),
+    };
     // The power may go again while the store is being opened, or soon after.
-    let again = 1 + random.below(60);
+    let again = 1 + random.below(if random.percent(30) { 6 } else { 60 });
     rig.disk.world().faults.power_lost_at = Some(again);
     let place = format!("{place}, again {again} later");
     let acknowledged = match rig.open() {

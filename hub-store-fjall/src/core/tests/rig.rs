@@ -17,7 +17,7 @@ use super::super::read::{Source, entries, first_at};
 use super::super::run::{Core, Tuning, remove, write_index};
 use super::super::work::Work;
 use crate::disk::Disk;
-use crate::disk::sim::SimDisk;
+use crate::disk::sim::{Faults, SimDisk};
 use crate::error::OpenError;
 use crate::format::identify;
 use crate::journal::writer::{Ahead, Sync};
@@ -33,6 +33,9 @@ pub(super) struct Rig {
     pub(super) disk: SimDisk,
     pub(super) tree: SimTree,
     pub(super) core: Option<Core>,
+    /// How often what happened, to see that the tests reach it.
+    pub(super) checkpoints: u32,
+    pub(super) recycled: u32,
 }
 
 /// All that can be seen of a store.
@@ -49,7 +52,7 @@ pub(super) struct Seen {
 
 pub(super) fn tuning() -> Tuning {
     Tuning {
-        segment_bytes: 8 * 1024,
+        segment_bytes: 6 * 1024,
         dirty_bytes: 2 * 1024,
         cache_bytes: 2 * 1024,
         log_bytes_max: u64::MAX,
@@ -61,7 +64,7 @@ impl Rig {
     pub(super) fn new() -> Self {
         let disk = SimDisk::default();
         let tree = SimTree::new(&disk);
-        Self { disk, tree, core: None }
+        Self { disk, tree, core: None, checkpoints: 0, recycled: 0 }
     }
 
     /// Opens, or says why not.
@@ -78,7 +81,14 @@ impl Rig {
     pub(super) fn after_power_loss(self, random: &mut Random) -> Self {
         let disk = self.disk.after_power_loss(random);
         let tree = self.tree.after_power_loss(&disk, random);
-        Self { disk, tree, core: None }
+        Self { disk, tree, core: None, checkpoints: 0, recycled: 0 }
+    }
+
+    /// The world after the process was killed: what it wrote is there, synced or not.
+    pub(super) fn after_kill(self) -> Self {
+        self.disk.world().faults = Faults::default();
+        self.disk.world().operations = 0;
+        Self { core: None, ..self }
     }
 
     pub(super) fn core(&mut self) -> &mut Core {
@@ -93,7 +103,7 @@ impl Rig {
     }
 
     pub(super) fn tend(&mut self) {
-        let core = self.core();
+        let core = self.core.as_mut().unwrap();
         if core.wants_checkpoint() {
             let checkpoint = core.checkpoint();
             let mut tried = checkpoint.write(&core.shared);
@@ -103,7 +113,10 @@ impl Rig {
                 }
             }
             match tried {
-                Ok(()) => core.checkpointed(&checkpoint),
+                Ok(()) => {
+                    self.checkpoints += 1;
+                    core.checkpointed(&checkpoint);
+                }
                 // It stays under way: a later one never overtakes it.
                 Err(error) => core.checkpoint_error = Some(error.to_string()),
             }
@@ -111,6 +124,7 @@ impl Rig {
         if let Some(wish) = core.wish()
             && let Ok(segment) = wish.make(&*core.shared.disk)
         {
+            self.recycled += u32::from(wish.recycle.is_some());
             core.journal.ahead = Ahead::Ready(segment);
         }
         for (number, bytes) in std::mem::take(&mut core.indexes) {
@@ -243,7 +257,7 @@ impl Script {
                 let partition = Partition(self.random.below(PARTITIONS.into()) as u16);
                 let places = &seen.places[usize::from(partition.0) * 2..];
                 let span = places[1] - places[0] + 2;
-                Command::Trim(partition, SequenceNumber(places[0] + self.random.below(span) / 3))
+                Command::Trim(partition, SequenceNumber(places[0] + self.random.below(span)))
             }
             1 | 2 => {
                 let queues = queues();
