@@ -87,7 +87,8 @@ fn crash_at(reference: &Reference, at: u64, seed: u64) {
         false => rig.after_kill(),
     };
     // The power may go again while the store is being opened, or soon after.
-    let again = 1 + random.below(if random.percent(30) { 6 } else { 60 });
+    let soon = random.percent(30);
+    let again = 1 + random.below(if soon { 6 } else { 60 });
     rig.disk.world().faults.power_lost_at = Some(again);
     let place = format!("{place}, again {again} later");
     let acknowledged = match rig.open() {
