@@ -49,6 +49,10 @@ impl Core {
     ) -> Result<Self, OpenError> {
         let state = State::new(tuning.cache_bytes, tuning.log_bytes_max, tuning.recent_bytes);
         let mut opening = Opening { disk, store, state, segments: Vec::new() };
+        if sync == Sync::Each {
+            // A process that was killed may have left names that are not durable yet.
+            opening.disk.sync_directory().map_err(opening.failed(""))?;
+        }
         let meta = opening.meta(&*tree)?;
         opening.segments(&meta)?;
         opening.rows(&*tree, &meta)?;
