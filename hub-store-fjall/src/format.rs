@@ -28,6 +28,7 @@ pub(crate) fn identify(disk: &dyn Disk, directory: &str) -> Result<u128, OpenErr
                 .map_err(|error| failed(io::Error::other(format!("no random numbers: {error}"))))?;
             let id = u128::from_le_bytes(id);
             let text = format!("hub-store-fjall\nformat {KNOWN}\nid {id:032x}\n");
+            let text = format!("{text}check {:08x}\n", crc32c::crc32c(text.as_bytes()));
             replace(disk, FORMAT, text.as_bytes()).map_err(failed)?;
             Ok(id)
         }
@@ -46,6 +47,13 @@ fn parse(path: &str, bytes: &[u8]) -> Result<u128, OpenError> {
     let found: u32 = format.and_then(|text| text.parse().ok()).ok_or_else(damaged)?;
     if found > KNOWN {
         return Err(OpenError::Newer { path: path.to_owned(), found, known: KNOWN });
+    }
+    let check = text.rfind("check ").and_then(|at| text.split_at_checked(at));
+    let right = |(text, check): (&str, &str)| {
+        check.trim_end() == format!("check {:08x}", crc32c::crc32c(text.as_bytes()))
+    };
+    if !check.is_some_and(right) {
+        return Err(damaged());
     }
     let id = lines.next().and_then(|line| line.strip_prefix("id "));
     id.and_then(|text| u128::from_str_radix(text, 16).ok()).ok_or_else(damaged)

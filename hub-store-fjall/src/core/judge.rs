@@ -193,6 +193,8 @@ impl Judge<'_> {
 
     /// Forgets entries below a number.
     pub(crate) fn trim(&mut self, partition: Partition, below: SequenceNumber) {
+        // Only what there is now: entries that come later in the group are not meant.
+        let below = below.min(self.state.log.next(partition));
         self.group.trim(partition, below);
         self.state.log.trim(partition, below);
     }

@@ -286,12 +286,15 @@ impl Core {
 
     /// Whether anything happened since the last checkpoint, and none is under way.
     pub(crate) fn could_checkpoint(&self) -> bool {
-        !self.checkpointing && self.journal.position() != self.checkpointed_at
+        // What a group that failed has left in memory must not reach the tree.
+        !self.checkpointing
+            && self.poisoned().is_none()
+            && self.journal.position() != self.checkpointed_at
     }
 
     /// Whether it is time for a checkpoint.
     pub(crate) fn wants_checkpoint(&self) -> bool {
-        !self.checkpointing
+        self.could_checkpoint()
             && (self.journal.position().segment > self.keep
                 || self.shared.lock().dirty_bytes() >= self.tuning.dirty_bytes)
     }

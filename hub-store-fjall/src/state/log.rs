@@ -125,6 +125,11 @@ impl Log {
         (first, track.last_at)
     }
 
+    /// The number of the next entry, as the writer sees it.
+    pub(crate) fn next(&self, partition: Partition) -> SequenceNumber {
+        SequenceNumber(self.tracks.get(&partition.0).map_or(1, |track| track.next))
+    }
+
     /// Remembers where in the group the entries just numbered are.
     pub(crate) fn append(&mut self, appended: Appended, place: usize) {
         self.pending.push(Pending { appended, place });

@@ -9,21 +9,21 @@ use hub_core::conformance::store::Random;
 use super::super::command::Command;
 use super::rig::{Rig, Script, Seen, all_ok, told};
 
-const GROUPS: usize = 40;
+pub(super) const GROUPS: usize = 40;
 
 /// A run without faults.
-struct Reference {
-    groups: Vec<Vec<Command>>,
+pub(super) struct Reference {
+    pub(super) groups: Vec<Vec<Command>>,
     /// What was answered to each group.
-    told: Vec<Vec<String>>,
+    pub(super) told: Vec<Vec<String>>,
     /// What could be seen before each group, and after the last.
-    seen: Vec<Seen>,
-    operations: u64,
-    batches: u64,
+    pub(super) seen: Vec<Seen>,
+    pub(super) operations: u64,
+    pub(super) batches: u64,
     recycled: u32,
 }
 
-fn reference(seed: u64) -> Reference {
+pub(super) fn reference(seed: u64) -> Reference {
     let mut script = Script::new(seed);
     let mut rig = Rig::new();
     rig.open().unwrap();
@@ -47,7 +47,7 @@ fn reference(seed: u64) -> Reference {
 }
 
 /// Runs groups from a place on until the power is lost; the first that was not acknowledged.
-fn run(rig: &mut Rig, reference: &Reference, from: usize, place: &str) -> usize {
+pub(super) fn run(rig: &mut Rig, reference: &Reference, from: usize, place: &str) -> usize {
     for at in from..GROUPS {
         let answers = rig.core().run(&reference.groups[at]).answers;
         if !all_ok(&answers) {
@@ -60,10 +60,15 @@ fn run(rig: &mut Rig, reference: &Reference, from: usize, place: &str) -> usize 
 }
 
 /// What a store has that was opened after a crash: so many groups.
-fn recover(rig: &mut Rig, reference: &Reference, acknowledged: usize, place: &str) -> usize {
+pub(super) fn recover(
+    rig: &mut Rig,
+    reference: &Reference,
+    acknowledged: usize,
+    place: &str,
+) -> usize {
     let seen = rig.see(reference.batches);
-    let happened = (acknowledged..=(acknowledged + 1).min(GROUPS))
-        .find(|at| seen == reference.seen[*at]);
+    let happened =
+        (acknowledged..=(acknowledged + 1).min(GROUPS)).find(|at| seen == reference.seen[*at]);
     match happened {
         Some(happened) => happened,
         None => {

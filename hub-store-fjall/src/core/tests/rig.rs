@@ -12,6 +12,7 @@ use hub_core::store::{
 };
 use hub_core::time::Timestamp;
 
+use super::super::checkpoint::Checkpoint;
 use super::super::command::{Answer, Command, Reply};
 use super::super::read::{Source, entries, first_at};
 use super::super::run::{Core, Tuning, remove, write_index};
@@ -33,24 +34,45 @@ pub(super) struct Rig {
     pub(super) disk: SimDisk,
     pub(super) tree: SimTree,
     pub(super) core: Option<Core>,
+    /// A checkpoint that failed and is tried again.
+    pending: Option<Checkpoint>,
+    tuning: Tuning,
     /// How often what happened, to see that the tests reach it.
     pub(super) checkpoints: u32,
     pub(super) recycled: u32,
 }
 
 /// All that can be seen of a store.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Seen {
     documents: Vec<Document>,
     items: Vec<Item>,
-    entries: Vec<(Partition, Entry)>,
+    pub(super) entries: Vec<(Partition, Entry)>,
     places: Vec<u64>,
     recalled: Vec<Option<Vec<Outcome>>>,
     version: u64,
     lasts: Vec<u64>,
 }
 
-pub(super) fn tuning() -> Tuning {
+/// Short: bodies are left out.
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let documents = self.documents.iter().map(|document| &document.at).collect::<Vec<_>>();
+        let items = self.items.iter().map(|item| (&item.at, item.visible, item.claims));
+        let recalled = self.recalled.iter().flatten().count();
+        f.debug_struct("Seen")
+            .field("documents", &documents)
+            .field("items", &items.collect::<Vec<_>>())
+            .field("entries", &self.entries.len())
+            .field("places", &self.places)
+            .field("recalled", &recalled)
+            .field("version", &self.version)
+            .field("lasts", &self.lasts)
+            .finish()
+    }
+}
+
+fn tuning() -> Tuning {
     Tuning {
         segment_bytes: 6 * 1024,
         dirty_bytes: 2 * 1024,
@@ -64,16 +86,28 @@ impl Rig {
     pub(super) fn new() -> Self {
         let disk = SimDisk::default();
         let tree = SimTree::new(&disk);
-        Self { disk, tree, core: None, checkpoints: 0, recycled: 0 }
+        Self::over(disk, tree, tuning())
+    }
+
+    /// A store that keeps no more than so many bytes of log.
+    pub(super) fn bounded(log_bytes_max: u64) -> Self {
+        let mut rig = Self::new();
+        rig.tuning.log_bytes_max = log_bytes_max;
+        rig
+    }
+
+    fn over(disk: SimDisk, tree: SimTree, tuning: Tuning) -> Self {
+        let (core, pending) = (None, None);
+        Self { disk, tree, core, pending, tuning, checkpoints: 0, recycled: 0 }
     }
 
     /// Opens, or says why not.
     pub(super) fn open(&mut self) -> Result<(), OpenError> {
-        self.core = None;
+        (self.core, self.pending) = (None, None);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let tree: Arc<dyn Tree> = Arc::new(self.tree.clone());
         let store = identify(&*disk, "sim")?;
-        self.core = Some(Core::open(disk, tree, store, Sync::Each, tuning())?);
+        self.core = Some(Core::open(disk, tree, store, Sync::Each, self.tuning.clone())?);
         Ok(())
     }
 
@@ -81,14 +115,14 @@ impl Rig {
     pub(super) fn after_power_loss(self, random: &mut Random) -> Self {
         let disk = self.disk.after_power_loss(random);
         let tree = self.tree.after_power_loss(&disk, random);
-        Self { disk, tree, core: None, checkpoints: 0, recycled: 0 }
+        Self::over(disk, tree, self.tuning)
     }
 
     /// The world after the process was killed: what it wrote is there, synced or not.
     pub(super) fn after_kill(self) -> Self {
         self.disk.world().faults = Faults::default();
         self.disk.world().operations = 0;
-        Self { core: None, ..self }
+        Self { core: None, pending: None, ..self }
     }
 
     pub(super) fn core(&mut self) -> &mut Core {
@@ -104,21 +138,24 @@ impl Rig {
 
     pub(super) fn tend(&mut self) {
         let core = self.core.as_mut().unwrap();
-        if core.wants_checkpoint() {
-            let checkpoint = core.checkpoint();
-            let mut tried = checkpoint.write(&core.shared);
-            for _ in 0..2 {
-                if tried.is_err() && core.shared.tree.revive().is_ok() {
-                    tried = checkpoint.write(&core.shared);
-                }
+        let due = match self.pending.take() {
+            Some(checkpoint) if core.shared.tree.revive().is_err() => {
+                self.pending = Some(checkpoint);
+                None
             }
-            match tried {
+            Some(checkpoint) => Some(checkpoint),
+            None => core.wants_checkpoint().then(|| core.checkpoint()),
+        };
+        if let Some(checkpoint) = due {
+            match checkpoint.write(&core.shared) {
                 Ok(()) => {
                     self.checkpoints += 1;
                     core.checkpointed(&checkpoint);
                 }
-                // It stays under way: a later one never overtakes it.
-                Err(error) => core.checkpoint_error = Some(error.to_string()),
+                Err(error) => {
+                    core.checkpoint_error = Some(error.to_string());
+                    self.pending = Some(checkpoint);
+                }
             }
         }
         if let Some(wish) = core.wish()
