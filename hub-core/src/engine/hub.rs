@@ -388,7 +388,7 @@ impl<'a> Place<'a> {
         if taken.is_err() {
             core.turned_away.connections.fetch_add(1, Ordering::Relaxed);
         }
-        taken.is_ok().then_some(Self(Some(core)))
+        taken.is_ok().then(|| Self(Some(core)))
     }
 
     /// The link has it now, and gives it back when it ends.

@@ -6,12 +6,13 @@
 //! between the caller's task and the connection's. `docs/decisions/0002-a-shard-is-a-lock.md` has
 //! the reasons and figures.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use futures::channel::oneshot;
 use tokio::sync::Notify;
 
@@ -82,7 +83,7 @@ enum Io {
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     address: Address,
-    incarnation: Option<Incarnation>,
+    incarnation: Incarnation,
 }
 
 type Todo = VecDeque<Io>;
@@ -280,10 +281,13 @@ impl Shard {
         }
         state.fx.said = all;
         meter.tally(&state.fx.tally);
-        self.turned_away.fetch_add(state.fx.tally.turned_away, Ordering::Relaxed);
+        if state.fx.tally.turned_away > 0 {
+            self.turned_away.fetch_add(state.fx.tally.turned_away, Ordering::Relaxed);
+        }
         let asks =
             state.fx.change.is_some() || !state.fx.reads.is_empty() || !state.fx.claims.is_empty();
-        let incarnation = asks.then(|| state.node.incarnation(address)).flatten();
+        let incarnation =
+            if asks { state.node.incarnation(address) } else { Incarnation::default() };
         let asker = || Asker { address: address.clone(), incarnation };
         if let Some(change) = state.fx.change.take() {
             self.committer.submit(change, Done::Device(asker()));

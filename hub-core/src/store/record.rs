@@ -386,7 +386,7 @@ mod tests {
 
     fn bodies(entries: &Entries) -> Vec<Bytes> {
         assert_eq!(entries.iter().count(), entries.len());
-        assert_eq!(entries.is_empty(), matches!(entries.len(), 0));
+        assert_eq!(entries.is_empty(), entries.iter().next().is_none());
         assert_eq!(entries.get(entries.len()), None);
         entries.iter().collect()
     }
