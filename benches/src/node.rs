@@ -16,7 +16,6 @@ use hub_core::store::{
     Batch, BatchId, Issued, Item, ItemRef, Marks, Outcome, QueueId, Store, Version,
 };
 use hub_core::time::Timestamp;
-use hub_store_memory::MemoryStore;
 
 use crate::fixture::{self, BODY, Devices, InProcess, address, turns};
 use crate::twin::Scale;
@@ -28,6 +27,8 @@ const DEVICES: usize = 100;
 /// A node whose devices are connected.
 #[derive(Debug)]
 struct Machines {
+    /// Registers the devices; its store stands behind the machines while they are set up.
+    hub: InProcess,
     node: Node,
     addresses: Vec<Address>,
     fx: Effects,
@@ -39,6 +40,7 @@ impl Machines {
         let node = NodeId::new("bench").expect("an id");
         let setup = Setup { limits: Limits::default(), node, partitions: 4 };
         Self {
+            hub: InProcess::new(devices),
             node: Node::new(Arc::new(setup)),
             addresses: (0..devices).map(address).collect(),
             fx: Effects::default(),
@@ -46,18 +48,17 @@ impl Machines {
         }
     }
 
-    /// Connects all devices, with a real store behind the machines.
+    /// Connects all devices.
     fn connect(&mut self, interest: Interest) {
-        let hub = InProcess::new(self.addresses.len());
         for (link, address) in (1..).map(LinkId).zip(self.addresses.clone()) {
             let grant = Grant {
                 auth: AuthMethod { scope: AuthScope::Hub, kind: AuthType::InProcess },
                 expires: Timestamp::MAX,
-                generation: hub.generation(&address),
+                generation: self.hub.generation(&address),
                 credential: CredentialMark::default(),
             };
             let arrival = Box::new(Arrival { grant, session: SessionMode::Clean, model: None });
-            self.with_store(&hub.store, &address, Input::Connect(CallId(0), link, arrival));
+            self.with_store(&address, Input::Connect(CallId(0), link, arrival));
             let welcome = |said: &Said| matches!(said, Said::Answer(_, Answer::Welcome(_)));
             assert!(self.fx.said.iter().any(welcome), "{:?}", self.fx);
             let add = vec![(interest, Guarantee::AtLeastOnce)];
@@ -66,7 +67,8 @@ impl Machines {
         }
     }
 
-    fn with_store(&mut self, store: &MemoryStore, address: &Address, mut input: Input) {
+    fn with_store(&mut self, address: &Address, mut input: Input) {
+        let store = self.hub.store.clone();
         loop {
             self.node.handle(NOW, address, input, &mut self.fx);
             if !self.fx.reads.is_empty() {
@@ -166,13 +168,11 @@ impl Bench for Report {
     }
 
     fn seed(&mut self, random: &mut Random) {
-        let hub = InProcess::new(DEVICES);
         self.machines.connect(Interest::TwinResponses);
         let content: Bytes = self.scale.content(random).into();
         for (turn, address) in self.machines.addresses.clone().iter().enumerate() {
             let report = Inbound::Report(Tag(0), content.clone(), None);
-            // Any store that has the device will do: only its twin is read.
-            self.machines.with_store(&hub.store, address, Input::Frame(link(turn), report));
+            self.machines.with_store(address, Input::Frame(link(turn), report));
         }
         self.patches = (0..16).map(|_| self.scale.patch(random).into()).collect();
     }

@@ -15,9 +15,10 @@ pub(crate) struct Args {
     /// The hub's host name in connection strings, SAS resources and the generated certificate
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     pub(crate) host_name: String,
-    /// Where what is acknowledged is kept: memory
-    #[arg(long, value_name = "SPEC", default_value = "memory")]
-    pub(crate) store: StoreSpec,
+    /// Where what is acknowledged is kept: memory, or file:DIR; by default a durable store in the
+    /// data directory
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) store: Option<StoreSpec>,
     /// Keys and certificates
     #[arg(long, value_name = "DIR", default_value = "./hub-data")]
     pub(crate) data_dir: PathBuf,
@@ -68,19 +69,23 @@ pub(crate) struct Args {
 /// Which store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StoreSpec {
+    /// Gone with the process.
     Memory,
+    /// The embedded durable store in this directory.
+    File(PathBuf),
 }
 
 impl FromStr for StoreSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "memory" => Ok(Self::Memory),
-            other if other.starts_with("file:") || other.starts_with("postgres") => {
-                Err("this build has no durable store yet; use memory".to_owned())
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("file", dir)) if !dir.is_empty() => Ok(Self::File(PathBuf::from(dir))),
+            Some(("postgres" | "postgresql", _)) => {
+                Err("this build has no PostgreSQL store yet; use memory or file:DIR".to_owned())
             }
-            _ => Err("a store is memory".to_owned()),
+            _ => Err("a store is memory or file:DIR".to_owned()),
         }
     }
 }

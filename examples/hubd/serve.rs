@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hub_core::Hub;
+use hub_core::{Hub, HubBuilder};
 use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
+use hub_store_fjall::{FileStore, FileStoreConfig};
 use hub_store_memory::MemoryStore;
 
 use crate::args::{Args, StoreSpec};
@@ -27,6 +28,16 @@ pub(crate) struct Running {
     pub(crate) https: Option<SocketAddr>,
     pub(crate) devices: BTreeMap<String, String>,
 }
+/// A hub to be, on the store that was asked for.
+fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
+    let dir = match &args.store {
+        Some(StoreSpec::Memory) => return Ok(Hub::builder(MemoryStore::new())),
+        Some(StoreSpec::File(dir)) => dir.clone(),
+        None => args.data_dir.join("store"),
+    };
+    Ok(Hub::builder(FileStore::open(&dir, FileStoreConfig::new())?))
+}
+
 pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     if args.amqps.addr().is_some() {
         return Err("this build has no AMQP adapter; use --amqps off".into());
@@ -43,11 +54,8 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     };
     let tls = TlsSettings::from_pem(&chain, &key, &authorities)?;
 
-    let StoreSpec::Memory = args.store;
-    let mut builder = Hub::builder(MemoryStore::new())
-        .host_name(&args.host_name)
-        .partitions(args.partitions)
-        .policies(policies);
+    let mut builder =
+        store(args)?.host_name(&args.host_name).partitions(args.partitions).policies(policies);
     if let Some(node) = &args.node_name {
         builder = builder.node(node.0.clone());
     }
@@ -61,7 +69,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     if let Some(addr) = args.mqtts.addr() {
         mqtt = mqtt.listen_tls(addr, tls.clone());
     }
-    let mqtt = mqtt.bind().map_err(|error| format!("an MQTT address cannot be bound: {error}"))?;
+    let mqtt = mqtt.bind().map_err(|error| format!("MQTT {error}"))?;
     let mut addrs = mqtt.local_addrs().into_iter();
     let plain = args.mqtt.addr().and_then(|_| addrs.next());
     let secure = args.mqtts.addr().and_then(|_| addrs.next());

@@ -16,7 +16,7 @@ use crate::call::{self, Call, Caller, drain};
 use crate::path::Query;
 use crate::problem::{Code, Problem};
 use crate::route::{Access, Answer, Found, Route, Table, Values, Version};
-use crate::server::Seat;
+use crate::server::Arrival;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
@@ -102,10 +102,10 @@ impl Api {
     pub(crate) async fn handle(
         self: Arc<Self>,
         request: Request,
-        seat: Option<Arc<Seat>>,
+        arrival: Option<Arrival>,
     ) -> Response {
         let id = self.requests.next();
-        let mut response = match self.clone().answer(request, seat).await {
+        let mut response = match self.clone().answer(request, arrival).await {
             Ok(response) => response,
             Err(problem) => {
                 if problem.code().status().is_server_error() {
@@ -121,15 +121,16 @@ impl Api {
         response
     }
 
-    async fn answer(self: Arc<Self>, request: Request, seat: Option<Arc<Seat>>) -> Answer {
+    async fn answer(self: Arc<Self>, request: Request, arrival: Option<Arrival>) -> Answer {
         let (route, values) = match self.table.find(request.method(), request.uri().path()) {
             Found::Route(route, values) => (route, values),
             found => return self.elsewhere(request, &found).await,
         };
         let (parts, mut body) = request.into_parts();
-        match self.admit(route, &parts, &values, seat.as_deref()).await {
+        match self.admit(route, &parts, &values, arrival.as_ref()).await {
             Ok(caller) => {
-                let call = Call { api: self, parts, values, caller, body: Mutex::new(body), seat };
+                let call =
+                    Call { api: self, parts, values, caller, body: Mutex::new(body), arrival };
                 (route.handler)(call).await
             }
             Err(problem) => {
@@ -174,10 +175,11 @@ impl Api {
         route: &Route,
         parts: &Parts,
         values: &Values,
-        seat: Option<&Seat>,
+        arrival: Option<&Arrival>,
     ) -> Result<Caller, Problem> {
         check_version(route.version, Query(parts.uri.query().unwrap_or("")))?;
-        let peer = seat.map(|seat| &seat.peer).or_else(|| parts.extensions.get::<Peer>());
+        let peer =
+            arrival.map(|arrival| &arrival.seat.peer).or_else(|| parts.extensions.get::<Peer>());
         match route.access {
             Access::Open => Ok(Caller::Anyone),
             Access::Device => {

@@ -19,7 +19,7 @@ use crate::api::Api;
 use crate::path::Query;
 use crate::problem::{Code, Problem};
 use crate::route::Values;
-use crate::server::Seat;
+use crate::server::Arrival;
 
 /// Who asks.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
     /// Never locked: the mutex makes a call something that tasks may share, which a body is not.
     pub(crate) body: Mutex<Body>,
-    /// The place of the connection, where the hub's own server accepted it.
-    pub(crate) seat: Option<Arc<Seat>>,
+    /// How it came, where the hub's own server took it.
+    pub(crate) arrival: Option<Arrival>,
 }
 
 impl Call {
@@ -95,6 +95,11 @@ impl Call {
             Ok(text) => Ok(Some(text.trim())),
             Err(_) => Err(Problem::argument("a header is not UTF-8")),
         }
+    }
+
+    /// The head as it was sent; empty if that is not known.
+    pub(crate) fn head(&self) -> &[u8] {
+        self.arrival.as_ref().map_or(&[], |arrival| &arrival.head)
     }
 
     /// The condition of the request.

@@ -151,7 +151,7 @@ async fn send(mut call: Call) -> Answer {
             push(&message.properties()?, &message.body()?)?;
         }
     } else {
-        push(&headers::properties(&call.parts.headers)?, &body)?;
+        push(&headers::properties(&call.parts.headers, call.head())?, &body)?;
     }
     call.allow(Action::Publish(batch.len())).await?;
     call.hub().publish(address, &mut batch).await?;

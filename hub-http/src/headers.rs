@@ -1,8 +1,8 @@
 //! Properties of messages as headers, both ways.
 //!
-//! Application properties are headers `iothub-app-{name}`. The HTTP stack gives names of headers in
-//! lower case, so that is the case that properties have which came in headers; in a batch they
-//! keep theirs.
+//! Application properties are headers `iothub-app-{name}`. The HTTP stack knows names of headers in
+//! lower case only. Towards the hub they are therefore looked up in the head as it was sent, see
+//! [`wire`](crate::wire); towards devices they are in lower case.
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -13,6 +13,7 @@ use hub_core::time::Timestamp;
 
 use crate::problem::Problem;
 use crate::respond::set;
+use crate::wire::spelled;
 
 /// What the headers of application properties begin with.
 const APPLICATION: &str = "iothub-app-";
@@ -44,19 +45,29 @@ pub(crate) fn meaning<'a>(name: &'a str, value: Option<&'a str>) -> Option<Prope
     Some(Property::System(*property, value?))
 }
 
-/// The properties in the headers of a request.
+/// The properties in the headers of a request. `head` is its head as it was sent, if that is known:
+/// from there application properties have their spelling.
 ///
 /// # Errors
 /// A value is not UTF-8.
-pub(crate) fn properties(headers: &HeaderMap) -> Result<Vec<Property<'_>>, Problem> {
+pub(crate) fn properties<'a>(
+    headers: &'a HeaderMap,
+    head: &'a [u8],
+) -> Result<Vec<Property<'a>>, Problem> {
     let mut found = Vec::new();
+    let mut spellings = None;
     for (name, value) in headers {
         // Looked at first, because most headers of a request are about something else.
         let Some(value) = meaning(name.as_str(), Some("")).map(|_| value) else { continue };
         let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
             return Err(Problem::argument(format!("the header {name} is not UTF-8")));
         };
-        found.extend(meaning(name.as_str(), Some(value)));
+        let mut name = name.as_str();
+        if name.starts_with(APPLICATION) {
+            let known = spellings.get_or_insert_with(|| spelled(head, APPLICATION));
+            name = known.iter().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(&name);
+        }
+        found.extend(meaning(name, Some(value)));
     }
     Ok(found)
 }
@@ -65,9 +76,13 @@ pub(crate) fn properties(headers: &HeaderMap) -> Result<Vec<Property<'_>>, Probl
 ///
 /// # Errors
 /// The expiry is no instant, the word in `iothub-ack` is none, or a value is not UTF-8.
-pub(crate) fn message(headers: &HeaderMap, body: bytes::Bytes) -> Result<Message, Problem> {
+pub(crate) fn message(
+    headers: &HeaderMap,
+    head: &[u8],
+    body: bytes::Bytes,
+) -> Result<Message, Problem> {
     let mut message = Message::new(body);
-    let properties = properties(headers)?;
+    let properties = properties(headers, head)?;
     for property in &properties {
         match property {
             Property::System(SystemProperty::Ack, word) => {
@@ -156,7 +171,7 @@ fn application(name: &str) -> Vec<u8> {
 /// The value of a header: UTF-8 as it is, control characters escaped.
 fn escape(value: &str) -> std::borrow::Cow<'_, [u8]> {
     let bad = |byte: &u8| *byte < b' ' || *byte == 0x7f;
-    if !value.as_bytes().iter().any(|byte| bad(byte)) {
+    if !value.as_bytes().iter().any(bad) {
         return value.as_bytes().into();
     }
     let mut out = Vec::with_capacity(value.len() + 8);
@@ -188,7 +203,7 @@ mod tests {
             meaning("iothub-app-Key", Some("v")),
             Some(Property::Application("Key", Some("v")))
         );
-        assert_eq!(meaning("dt-subject", Some("c")).is_some(), true);
+        assert!(meaning("dt-subject", Some("c")).is_some());
         for other in
             ["iothub-app-", "content-type", "authorization", "x", "iothub-app", "éééééééééé"]
         {
@@ -204,15 +219,28 @@ mod tests {
         set(&mut headers, "iothub-expiry", "2030-01-01T00:00:00Z");
         set(&mut headers, "iothub-app-k", "v");
         set(&mut headers, "content-type", "text/plain");
-        let read = message(&headers, "x".into()).unwrap();
+        let read = message(&headers, b"", "x".into()).unwrap();
         assert_eq!(read.message_id(), Some("m1"));
         assert_eq!((read.ack, read.expiry), (Ack::Full, Timestamp::parse("2030-01-01T00:00:00Z")));
         assert_eq!(read.properties.application(), [("k", Some("v"))]);
         set(&mut headers, "iothub-ack", "maybe");
-        assert!(message(&headers, "x".into()).is_err());
+        assert!(message(&headers, b"", "x".into()).is_err());
         set(&mut headers, "iothub-ack", "none");
         set(&mut headers, "iothub-expiry", "PT1H");
-        assert!(message(&headers, "x".into()).is_err());
+        assert!(message(&headers, b"", "x".into()).is_err());
+    }
+
+    #[test]
+    fn application_properties_are_spelled_as_they_were_sent() {
+        let mut headers = HeaderMap::new();
+        set(&mut headers, "iothub-app-colour", "red");
+        set(&mut headers, "iothub-app-other", "x");
+        let head = b"POST / HTTP/1.1\r\nIoTHub-App-Colour: red\r\n\r\n";
+        let want = [
+            Property::Application("Colour", Some("red")),
+            Property::Application("other", Some("x")),
+        ];
+        assert_eq!(properties(&headers, head).unwrap(), want);
     }
 
     #[test]
@@ -220,10 +248,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         let bytes = HeaderValue::from_bytes(b"\xff\xfe").unwrap();
         headers.insert("iothub-app-k", bytes.clone());
-        assert!(properties(&headers).is_err());
+        assert!(properties(&headers, b"").is_err());
         headers.clear();
         headers.insert("x-other", bytes);
-        assert_eq!(properties(&headers).unwrap(), []);
+        assert_eq!(properties(&headers, b"").unwrap(), []);
     }
 
     #[test]

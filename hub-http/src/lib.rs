@@ -1,7 +1,60 @@
 //! HTTP adapter of the IoT hub.
 //!
-//! [`router`] gives the routes to an application that has a server; [`HttpTransport`] is a server of
-//! its own.
+//! [`HttpTransport`] is a server of its own, which the hub runs; [`router`] gives the same routes to
+//! an application that has a server already. [`operations_router`] has what operators ask.
+//!
+//! ```
+//! use hub_core::Hub;
+//! use hub_http::HttpTransport;
+//! use hub_store_memory::MemoryStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::builder(MemoryStore::new()).host_name("hub.example").start()?;
+//! let http = HttpTransport::builder().listen("127.0.0.1:0".parse()?).operations().bind().await?;
+//! for address in http.local_addrs() {
+//!     println!("http://{address}/openapi.json");
+//! }
+//! hub.serve(http);
+//! # hub.shutdown(std::time::Duration::from_secs(1)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Routes
+//!
+//! `GET /openapi.json` describes all of them, and is made of the table that serves them.
+//!
+//! | who | what | whose |
+//! |---|---|---|
+//! | devices, modules | telemetry, one message or a batch; receive, complete, reject and abandon messages | Azure's |
+//! | back ends | identity registry: devices, modules, bulk, statistics | Azure's |
+//! | | twins: read, patch, replace | Azure's |
+//! | | direct methods | Azure's |
+//! | | purge a device's queue | Azure's |
+//! | | send to devices and modules, look at their queues, purge a module's | ours |
+//! | | receive and settle feedback | ours |
+//! | | read the event log: pages, a live stream, cursors | ours |
+//! | anyone | WebSockets for other protocols | Azure's |
+//!
+//! Ours is what Azure IoT Hub offers over AMQP only or not at all; the description marks those
+//! operations with `x-iothub-own`. Literal segments of paths are matched without regard to case, and
+//! a slash at the end is ignored, because clients differ in both.
+//!
+//! # What to know
+//!
+//! - Devices and back ends authenticate with each request, by a token in `Authorization`, devices also
+//!   by the certificate of the connection. Nothing is cached: a key that is taken away is refused by
+//!   the very next request.
+//! - Errors have Azure's status, the name in `iothub-errorcode`, and the body that SDKs take apart. Bad
+//!   input is never a 5xx.
+//! - A 204 for telemetry and a 201 for a message mean that the store has it.
+//! - A direct method is given up for 200 ms before the time that the caller asked for, since the Node
+//!   SDK waits exactly that long.
+//! - Application properties are headers `iothub-app-{name}`. Sent to [`HttpTransport`] they keep the case
+//!   of their names; through [`router`], and towards devices, they are in lower case.
+//! - Every wait and every size has a bound: the hub's [`Limits`](hub_core::Limits), and the settings of
+//!   [`HttpTransportBuilder`].
 
 mod api;
 mod auth;
@@ -19,6 +72,7 @@ mod schemas;
 mod server;
 mod service;
 mod websocket;
+mod wire;
 
 use std::sync::Arc;
 

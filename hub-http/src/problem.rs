@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::response::Response;
+use http::StatusCode;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
 use hub_core::error::{ErrorKind, HubError};
 use hub_core::hello::Refusal;
 use hub_core::time::Timestamp;
@@ -93,21 +93,17 @@ pub(crate) struct Problem {
     code: Code,
     message: Cow<'static, str>,
     shape: Shape,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        let mut problem = Self {
-            code,
-            message: message.into(),
-            shape: Shape::Classic,
-            headers: HeaderMap::new(),
-        };
+        let mut problem =
+            Self { code, message: message.into(), shape: Shape::Classic, headers: Vec::new() };
         if matches!(code.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
         {
             // What waits for the store is gone within a second, or for longer than a client waits.
-            problem.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            problem.headers.push((RETRY_AFTER, HeaderValue::from_static("1")));
         }
         problem
     }
@@ -142,13 +138,13 @@ impl Problem {
     /// With a list of the methods that the path has.
     pub(crate) fn allow(mut self, methods: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(methods) {
-            self.headers.insert(ALLOW, value);
+            self.headers.push((ALLOW, value));
         }
         self
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
@@ -162,8 +158,8 @@ impl Problem {
         self.write_body(&mut body, request, now);
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.code.status();
-        *response.headers_mut() = self.headers;
         let headers = response.headers_mut();
+        headers.extend(self.headers);
         headers.insert(ERROR_CODE, HeaderValue::from_static(self.code.1));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(crate::json::CONTENT_TYPE));
         response
@@ -243,6 +239,7 @@ impl From<Refusal> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderMap;
     use hub_core::id::Address;
 
     const NOW: Timestamp = Timestamp::from_millis(1_530_635_398_000);
@@ -316,7 +313,7 @@ mod tests {
         ] {
             assert_eq!(Code::of(kind).status().as_u16(), status, "{kind:?}");
             let problem = Problem::from(HubError::new(kind, ""));
-            let retry = problem.headers.contains_key(RETRY_AFTER);
+            let retry = problem.headers.iter().any(|(name, _)| *name == RETRY_AFTER);
             assert_eq!(retry, matches!(status, 429 | 503), "{kind:?}");
         }
     }

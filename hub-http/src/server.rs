@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use futures::future::BoxFuture;
-use http::Request;
+use http::{Request, StatusCode};
 use hub_core::engine::{Hub, Shutdown};
 use hub_core::transport::{ByteStream, Peer, StreamHandler, Transport, TransportError};
 use hub_tls::TlsSettings;
@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::api::{Api, Settings};
+use crate::wire::{Heads, Wire};
 
 /// Largest head of a request. The properties of a message are in it.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
@@ -123,7 +124,11 @@ impl HttpTransportBuilder {
     pub async fn bind(self) -> Result<HttpTransport, TransportError> {
         let mut listeners = Vec::with_capacity(self.addresses.len());
         for (address, tls) in self.addresses {
-            let bound = |source| TransportError::io("cannot listen for HTTP", source);
+            let bound = |source: std::io::Error| {
+                let told = format!("{address}: {source}");
+                let source = std::io::Error::new(source.kind(), told);
+                TransportError::io("cannot listen for HTTP", source)
+            };
             let socket = TcpListener::bind(address).await.map_err(bound)?;
             let address = socket.local_addr().map_err(bound)?;
             listeners.push(Listener { socket, address, tls });
@@ -283,6 +288,7 @@ async fn connection(
 pub(crate) struct Seat {
     /// Who is at its other end.
     pub(crate) peer: Peer,
+    heads: Arc<Heads>,
     started: AtomicBool,
     /// What becomes of the connection once HTTP is over.
     afterwards: Mutex<Option<BoxFuture<'static, ()>>>,
@@ -299,15 +305,36 @@ impl Seat {
     }
 }
 
+/// How a request came, where the hub's own server took it.
+pub(crate) struct Arrival {
+    pub(crate) seat: Arc<Seat>,
+    /// Its head as it was sent.
+    pub(crate) head: Vec<u8>,
+}
+
 async fn talk<S: ByteStream>(stream: S, peer: Peer, shared: Arc<Shared>) {
-    let seat =
-        Arc::new(Seat { peer, started: AtomicBool::new(false), afterwards: Mutex::new(None) });
+    let heads = Arc::new(Heads::new(HEAD_BYTES_MAX));
+    let stream = Wire::new(stream, heads.clone(), shared.api.hub.limits().silence_max);
+    let seat = Arc::new(Seat {
+        peer,
+        heads,
+        started: AtomicBool::new(false),
+        afterwards: Mutex::new(None),
+    });
     let service = {
         let (api, seat) = (shared.api.clone(), seat.clone());
         service_fn(move |request: Request<Incoming>| {
             seat.started.store(true, Ordering::Relaxed);
             let (api, seat) = (api.clone(), seat.clone());
-            async move { Ok::<_, Infallible>(api.handle(request.map(Body::new), Some(seat)).await) }
+            let arrival = Arrival { seat: seat.clone(), head: seat.heads.take() };
+            async move {
+                let response = api.handle(request.map(Body::new), Some(arrival)).await;
+                // Behind a switch of protocols there are no heads.
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    seat.heads.resume();
+                }
+                Ok::<_, Infallible>(response)
+            }
         })
     };
     let http = http1::Builder::new()

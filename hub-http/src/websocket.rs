@@ -73,8 +73,8 @@ async fn open(mut call: Call) -> Answer {
         .ok_or_else(|| Problem::argument("the connection cannot be upgraded"))?;
     let shutdown = call.hub().shutdown_signal();
     let hub = call.hub().clone();
-    let peer = match &call.seat {
-        Some(seat) => seat.peer.clone(),
+    let peer = match &call.arrival {
+        Some(arrival) => arrival.seat.peer.clone(),
         None => call.parts.extensions.get::<Peer>().cloned().unwrap_or_default(),
     };
     let work = async move {
@@ -86,8 +86,8 @@ async fn open(mut call: Call) -> Answer {
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),
         }
     };
-    match &call.seat {
-        Some(seat) => seat.then(Box::pin(work)),
+    match &call.arrival {
+        Some(arrival) => arrival.seat.then(Box::pin(work)),
         // Somebody else's server has the connection; it lives as long as the hub.
         None => drop(tokio::spawn(work)),
     }

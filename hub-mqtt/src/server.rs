@@ -70,20 +70,27 @@ impl MqttTransportBuilder {
     /// runtime.
     ///
     /// # Errors
-    /// What the operating system says when an address cannot be bound.
+    /// What the operating system says when an address cannot be bound, and which.
     pub fn bind(self) -> io::Result<MqttTransport> {
         let listeners = self.listeners.into_iter().map(|(addr, tls)| {
-            let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // A restarted hub need not wait for connections of the last one to be forgotten.
-            socket.set_reuseaddr(true)?;
-            socket.bind(addr)?;
-            let socket = socket.listen(BACKLOG)?;
-            let addr = socket.local_addr()?;
+            let (socket, addr) = bind(addr).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"))
+            })?;
             Ok(Listener { socket, addr, tls })
         });
         let listeners = listeners.collect::<io::Result<_>>()?;
         Ok(MqttTransport { listeners, counters: Arc::default() })
     }
+}
+
+fn bind(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted hub need not wait for connections of the last one to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    let socket = socket.listen(BACKLOG)?;
+    let addr = socket.local_addr()?;
+    Ok((socket, addr))
 }
 
 /// Reads the counters of a transport, also while it serves.

@@ -1,9 +1,10 @@
 //! The queues of one kind, and two indices by time over all their items.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use hub_core::id::SequenceNumber;
 use hub_core::store::{Item, ItemRef, Marks, Push, QueueId, Version};
 use hub_core::time::Timestamp;

@@ -145,3 +145,6 @@ impl TlsSettings {
         Some(info)
     }
 }
+
+#[cfg(test)]
+mod tests;

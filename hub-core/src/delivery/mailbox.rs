@@ -1,6 +1,6 @@
 //! What is out for delivery to one identity, and when to fetch more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::MessageOutcome;
 use super::feedback::FeedbackSeed;
@@ -95,8 +95,15 @@ pub struct Mailbox {
     out: BTreeMap<SequenceNumber, Offered>,
     claiming: bool,
     maybe_more: bool,
-    look_again: Option<Timestamp>,
+    /// When something of the queue becomes visible without a sign.
+    looks: BTreeSet<Timestamp>,
+    /// When to look for what nobody here knows of.
+    poll: Option<Timestamp>,
 }
+
+/// Most times that a mailbox remembers to look again. Later ones give way: what they would have
+/// found is found by [`Limits::c2d_poll_every`].
+const LOOKS_MAX: usize = 64;
 
 impl Mailbox {
     /// Something may have been added to the queue, or made visible.
@@ -138,7 +145,7 @@ impl Mailbox {
             self.maybe_more = true;
         } else {
             // Others may hold some under a lock that ends without a sign.
-            self.look_at(now.after(limits.c2d_poll_every));
+            self.poll = Some(now.after(limits.c2d_poll_every));
         }
         let judged: Vec<_> = items.iter().filter_map(|item| judge(item, now, limits)).collect();
         for claimed in judged.iter().filter(|claimed| claimed.verdict == Verdict::Offer) {
@@ -173,30 +180,40 @@ impl Mailbox {
     /// The link is gone: what it held, to be made visible again.
     pub fn released(&mut self) -> Vec<Offered> {
         self.maybe_more = true;
-        self.look_again = None;
         std::mem::take(&mut self.out).into_values().collect()
     }
 
     /// Something of the queue becomes visible then.
     pub fn look_at(&mut self, at: Timestamp) {
-        self.look_again = Some(self.look_again.map_or(at, |old| old.min(at)));
+        self.looks.insert(at);
+        if self.looks.len() > LOOKS_MAX {
+            self.looks.pop_last();
+        }
     }
 
     /// Time has passed: locks that ended free their place, and their messages are visible again.
     pub fn tick(&mut self, now: Timestamp) {
         let before = self.out.len();
         self.out.retain(|_, offered| now < offered.until);
-        if self.out.len() < before || self.look_again.is_some_and(|at| at <= now) {
+        let due = self.looks.first().copied().into_iter().chain(self.poll).any(|at| at <= now);
+        self.looks.retain(|at| *at > now);
+        self.poll = self.poll.filter(|at| *at > now);
+        if self.out.len() < before || due {
             self.maybe_more = true;
         }
-        self.look_again = self.look_again.filter(|at| *at > now);
     }
 
     /// When to call [`Mailbox::tick`] if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         let ends = self.out.values().map(|offered| offered.until).min();
-        ends.into_iter().chain(self.look_again).min()
+        ends.into_iter().chain(self.looks.first().copied()).chain(self.poll).min()
+    }
+
+    /// Whether nothing is out and no claim is on its way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.out.is_empty() && !self.claiming
     }
 
     /// How many messages are out.

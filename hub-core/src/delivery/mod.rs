@@ -8,6 +8,9 @@
 //! | Invisible (locked) | `visible` > now |
 //! | Completed, or Dead-lettered | gone |
 //!
+//! What is to be visible at once is visible from the beginning of time, so that it is so by the
+//! clock of every node.
+//!
 //! | event | decided in | change |
 //! |---|---|---|
 //! | a back end sends | [`accept`] | push, bounded by the queue's depth |
@@ -15,7 +18,7 @@
 //! | an item was claimed | [`Mailbox::claimed`] | offer it; or, past its expiry, [`Verdict::Dead`] |
 //! | complete, reject, abandon | [`settle`] | settle or retime, and a feedback record |
 //! | the lock runs out | [`Mailbox::tick`] | none: the item is visible again by itself |
-//! | the link goes | [`Mailbox::released`] | retime to now: a kindness, not a duty |
+//! | the link goes | [`Mailbox::released`] | retime to at once: a kindness, not a duty |
 //!
 //! **Invariant:** a message is settled by the holder of its latest claim, or not at all.
 //!
@@ -33,6 +36,10 @@ pub(crate) use self::policy::finish;
 pub use self::policy::{Settled, Verdict, accept, delivery_count, settle};
 #[cfg(doc)]
 use crate::limits::Limits;
+use crate::time::Timestamp;
+
+/// When an item is visible that is to be so at once, whatever a node's clock shows.
+pub(crate) const AT_ONCE: Timestamp = Timestamp::ZERO;
 
 /// How the life of a message ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::feedback::{FeedbackRecord, FeedbackStatus};
-use super::{MessageOutcome, Offered};
+use super::{AT_ONCE, MessageOutcome, Offered};
 use crate::envelope::{Message, Property, Stored, SystemProperty};
 use crate::error::{ErrorKind, HubError};
 use crate::frame::Disposition;
@@ -63,7 +63,7 @@ pub fn accept(
     Ok(Push {
         queue: QueueId::mailbox(address),
         capacity: limits.c2d_depth_max,
-        visible: now,
+        visible: AT_ONCE,
         deadline: expiry,
         body: stored.encode(),
     })
@@ -117,7 +117,7 @@ pub fn settle(
             let count = offered.delivery_count.saturating_add(1);
             if count < limits.c2d_delivery_count_max {
                 let marks = Marks::new(&[count]).unwrap_or_default();
-                let change = Change::new().retime(&offered.at, now, marks);
+                let change = Change::new().retime(&offered.at, AT_ONCE, marks);
                 return Settled { change, outcome: None };
             }
             MessageOutcome::DeliveryCountExceeded

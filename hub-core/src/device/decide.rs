@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::cache::Cached;
 use super::effect::{Answer, Effects, Purpose};
 use super::input::{Arrival, Request};
-use super::job::{After, By, Found, Job};
+use super::job::{After, By, Found, Job, Taking};
 use super::{Busy, Device, LINK_GONE, PURGE_STEP};
 use crate::delivery::{self, MessageOutcome, Offered, Verdict};
 use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
@@ -44,12 +44,15 @@ impl Device {
             Job::Settle { .. } => self.settle(job, fx),
             Job::Bury(dead) => self.bury_now(dead, fx),
             Job::Release(offered) => {
-                let change = self.retime_now(&offered);
+                let change = self.give_back(&offered);
                 self.write(Job::Release(offered), change, After::Released, fx);
             }
             Job::Ask { call, request } => self.request(call, request, fx),
-            Job::Took { call, purged, limit, items } => {
-                self.took_items(call, purged, limit, items, fx)
+            Job::Took { call, taking: Taking::Receive(lock), items, .. } => {
+                self.received(call, lock, &items, fx);
+            }
+            Job::Took { call, taking: Taking::Purge(before), limit, items } => {
+                self.purge_taken(call, before, limit, items, fx);
             }
             Job::Review { fresh: false } => {
                 self.documents.forget();
@@ -118,15 +121,15 @@ impl Device {
             after = After::Left { session: Box::new(session) };
         }
         if self.rounds == 0 {
-            change = change.and(self.retime_now(released));
+            change = change.and(self.give_back(released));
         }
         (change, after)
     }
 
-    fn retime_now(&self, offered: &[Offered]) -> Change {
+    fn give_back(&self, offered: &[Offered]) -> Change {
         offered.iter().fold(Change::new(), |change, offered| {
             let marks = Marks::new(&[offered.delivery_count]).unwrap_or_default();
-            change.retime(&offered.at, self.now, marks)
+            change.retime(&offered.at, delivery::AT_ONCE, marks)
         })
     }
 
@@ -424,70 +427,63 @@ impl Device {
             return self.release(&items, fx);
         }
         self.busy = Busy::No;
-        let job = match self.jobs.pop_front() {
-            Some(Job::Ask { call, request: Request::Receive(_) }) => {
-                Job::Took { call, purged: None, limit, items }
+        let (call, taking) = match self.jobs.pop_front() {
+            Some(Job::Ask { call, request: Request::Receive(lock) }) => {
+                (call, Taking::Receive(lock))
             }
-            Some(Job::Ask { call, request: Request::Purge }) => {
-                Job::Took { call, purged: Some(0), limit, items }
-            }
-            Some(Job::Took { call, purged, .. }) => Job::Took { call, purged, limit, items },
-            Some(other) => other,
+            Some(Job::Ask { call, request: Request::Purge }) => (call, Taking::Purge(0)),
+            Some(Job::Took { call, taking, .. }) => (call, taking),
+            Some(other) => return self.jobs.push_front(other),
             None => return,
         };
-        self.jobs.push_front(job);
+        self.jobs.push_front(Job::Took { call, taking, limit, items });
     }
 
-    fn took_items(
+    fn received(&mut self, call: CallId, lock: u64, items: &[Item], fx: &mut Effects) {
+        let judged =
+            items.first().and_then(|item| delivery::judge(item, self.now, &self.setup.limits));
+        let Some(claimed) = judged else { return fx.answer(call, Answer::Received(None)) };
+        match claimed.verdict {
+            Verdict::Offer => {
+                // A device that also listens hears of it when the lock ends.
+                self.mailbox.look_at(claimed.offered.until);
+                fx.answer(call, Answer::Received(Some(Box::new(claimed.delivery))));
+            }
+            Verdict::Dead(outcome) => {
+                // Bury it first, then look for the next one.
+                self.jobs.push_front(Job::Ask { call, request: Request::Receive(lock) });
+                self.jobs.push_front(Job::Bury(vec![(claimed.offered, outcome)]));
+            }
+        }
+    }
+
+    fn purge_taken(
         &mut self,
         call: CallId,
-        purged: Option<u64>,
+        before: u64,
         limit: u32,
         items: Vec<Item>,
         fx: &mut Effects,
     ) {
-        let limits = &self.setup.limits;
-        match purged {
-            None => {
-                let judged = items.first().and_then(|item| delivery::judge(item, self.now, limits));
-                match judged {
-                    Some(claimed) if claimed.verdict == Verdict::Offer => {
-                        // A device that also listens hears of it when the lock ends.
-                        self.mailbox.look_at(claimed.offered.until);
-                        fx.answer(call, Answer::Received(Some(Box::new(claimed.delivery))));
-                    }
-                    Some(claimed) => {
-                        // Dead: bury it first, then look for the next one.
-                        if let Verdict::Dead(outcome) = claimed.verdict {
-                            let lock = limits.c2d_lock.as_millis();
-                            let lock = u64::try_from(lock).unwrap_or(u64::MAX);
-                            let request = Request::Receive(lock);
-                            self.jobs.push_front(Job::Ask { call, request });
-                            self.jobs.push_front(Job::Bury(vec![(claimed.offered, outcome)]));
-                        }
-                    }
-                    None => fx.answer(call, Answer::Received(None)),
-                }
-            }
-            Some(before) if items.is_empty() => fx.answer(call, Answer::Purged(before)),
-            Some(before) => {
-                let mut change = Change::new();
-                for item in &items {
-                    change = match Offered::from_item(item, limits) {
-                        Some((offered, _)) => {
-                            let offered = self.audible(offered);
-                            let end = MessageOutcome::Purged;
-                            let settled =
-                                delivery::finish(&self.address, &offered, end, self.now, limits);
-                            change.and(settled.change)
-                        }
-                        None => change.settle(&item.at),
-                    };
-                }
-                let job = Job::Took { call, purged: Some(before), limit, items };
-                self.write(job, change, After::Purged, fx);
-            }
+        if items.is_empty() {
+            return fx.answer(call, Answer::Purged(before));
         }
+        let limits = &self.setup.limits;
+        let mut change = Change::new();
+        for item in &items {
+            change = match Offered::from_item(item, limits) {
+                Some((offered, _)) => {
+                    let offered = self.audible(offered);
+                    let end = MessageOutcome::Purged;
+                    change.and(
+                        delivery::finish(&self.address, &offered, end, self.now, limits).change,
+                    )
+                }
+                None => change.settle(&item.at),
+            };
+        }
+        let job = Job::Took { call, taking: Taking::Purge(before), limit, items };
+        self.write(job, change, After::Purged, fx);
     }
 
     /// Whoever is connected: may they still be?

@@ -70,7 +70,7 @@ pub(crate) enum Job {
     /// What a receive or purge claimed.
     Took {
         call: CallId,
-        purged: Option<u64>,
+        taking: Taking,
         limit: u32,
         items: Vec<Item>,
     },
@@ -78,6 +78,15 @@ pub(crate) enum Job {
     Review {
         fresh: bool,
     },
+}
+
+/// What messages are claimed for, when it is not to offer them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// A receive under a lock of so many milliseconds.
+    Receive(u64),
+    /// A purge, which has removed so many.
+    Purge(u64),
 }
 
 /// The item that a token names, when the machine does not hold it itself.

@@ -84,7 +84,11 @@ pub struct Device {
     busy: Busy,
     /// All that the job in hand decides on was read for it.
     fresh: bool,
+    /// The job that comes next was decided before, and is to be decided again.
+    again: bool,
+    /// How often the job in hand has met a conflict.
     rounds: u32,
+    /// The job in hand has met a full queue of feedback.
     mute_feedback: bool,
 }
 
@@ -110,6 +114,7 @@ impl Device {
             jobs: VecDeque::new(),
             busy: Busy::No,
             fresh: false,
+            again: false,
             rounds: 0,
             mute_feedback: false,
         }
@@ -132,7 +137,7 @@ impl Device {
             Input::Leave(link, cause) => self.leave(link, cause, fx),
             Input::Frame(link, frame) => self.frame(link, frame, fx),
             Input::Ask(call, request) => self.ask(call, request, fx),
-            Input::Cancel(call) => self.methods.cancel(call),
+            Input::Cancel(call) => self.cancel(call),
             Input::Loaded(records) => self.loaded(records, fx),
             Input::ReadFailed => self.read_again(fx),
             Input::Claimed(purpose, limit, items) => self.claimed(purpose, limit, items, fx),
@@ -169,7 +174,7 @@ impl Device {
             && self.jobs.is_empty()
             && self.busy == Busy::No
             && self.methods.is_idle()
-            && self.mailbox.out() == 0
+            && self.mailbox.is_idle()
     }
 
     /// Whose machine this is.
@@ -215,7 +220,7 @@ impl Device {
     }
 
     fn enqueue(&mut self, job: Job, fx: &mut Effects) {
-        // What ends something must always get in; what begins something can be refused.
+        // What a link or the store ends must always get in; what can be tried again is refused.
         let sheds = matches!(
             job,
             Job::Connect { .. }
@@ -223,6 +228,7 @@ impl Device {
                 | Job::Report { .. }
                 | Job::GetTwin { .. }
                 | Job::Ask { .. }
+                | Job::Settle { by: By::Call(_), .. }
         );
         if sheds && self.jobs.len() >= self.setup.limits.device_inbox_max {
             let error = HubError::new(ErrorKind::Throttled, "too much is waiting for this device");
@@ -232,7 +238,9 @@ impl Device {
                     call,
                     Answer::Refused(Refusal::Unavailable("too much is waiting for this device")),
                 ),
-                Job::Ask { call, .. } => fx.fail(call, error),
+                Job::Ask { call, .. } | Job::Settle { by: By::Call(call), .. } => {
+                    fx.fail(call, error);
+                }
                 Job::Report { link, tag, .. } => fx.refuse_report(link, tag, error),
                 Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag } => {
                     fx.say(link, Outbound::Refused(tag, error));
@@ -300,6 +308,17 @@ impl Device {
                 self.enqueue(Job::Settle { by, token, disposition, found: Found::NotYet }, fx);
             }
             request => self.enqueue(Job::Ask { call, request }, fx),
+        }
+    }
+
+    /// What waits is taken back; what is in hand is done, and answered to nobody.
+    fn cancel(&mut self, call: CallId) {
+        self.methods.cancel(call);
+        let of = |job: &Job| matches!(job, Job::Ask { call: c, .. } if *c == call);
+        if let Some(at) = self.jobs.iter().position(of)
+            && !(at == 0 && self.busy != Busy::No)
+        {
+            self.jobs.remove(at);
         }
     }
 
@@ -423,7 +442,9 @@ impl Device {
             Purpose::Offer(_) => self.mailbox.claim_failed(self.now.after(CLAIM_RETRY)),
             Purpose::Job if self.busy == Busy::Claiming => {
                 self.busy = Busy::No;
-                if let Some(Job::Ask { call, .. }) = self.jobs.pop_front() {
+                self.again = false;
+                if let Some(Job::Ask { call, .. } | Job::Took { call, .. }) = self.jobs.pop_front()
+                {
                     let error =
                         HubError::new(ErrorKind::Unavailable, "the store cannot be reached");
                     fx.fail(call, error);
@@ -512,8 +533,7 @@ impl Device {
 
     /// Ends the job in hand with an error, so that the next can begin.
     fn give_up(&mut self, message: &'static str, kind: ErrorKind, fx: &mut Effects) {
-        self.rounds = 0;
-        self.mute_feedback = false;
+        self.again = false;
         let error = HubError::new(kind, message);
         match self.jobs.pop_front() {
             Some(Job::Connect { call, .. }) => {
@@ -559,6 +579,10 @@ impl Device {
                 return;
             }
             let Some(job) = self.jobs.pop_front() else { return };
+            if !std::mem::take(&mut self.again) {
+                self.rounds = 0;
+                self.mute_feedback = false;
+            }
             self.decide(job, fx);
             self.fresh = false;
         }
@@ -590,8 +614,6 @@ impl Device {
         let Some(job) = self.jobs.pop_front() else { return };
         match outcome {
             Outcome::Committed(issued) => {
-                self.rounds = 0;
-                self.mute_feedback = false;
                 self.committed(job, after, &issued, fx);
             }
             Outcome::Conflict => self.conflict(job, fx),

@@ -4,7 +4,7 @@ use super::Device;
 use super::cache::Cached;
 use super::effect::{Answer, Effects, LifecycleKind, Said};
 use super::input::Request;
-use super::job::{After, By, Found, Job};
+use super::job::{After, Found, Job, Taking};
 use crate::delivery::MessageOutcome;
 use crate::error::{ErrorKind, HubError};
 use crate::frame::{Interest, Outbound};
@@ -70,7 +70,7 @@ impl Device {
                     fx.say(online.link, Outbound::Desired(version, patch));
                 }
             }
-            (Job::Took { call, purged: Some(before), limit, items }, After::Purged) => {
+            (Job::Took { call, taking: Taking::Purge(before), limit, items }, After::Purged) => {
                 for item in &items {
                     self.mailbox.gone(item.at.sequence());
                     let end = MessageOutcome::Purged;
@@ -97,9 +97,8 @@ impl Device {
     }
 
     fn purge_on(&mut self, call: crate::id::CallId, purged: u64, fx: &mut Effects) {
-        let job =
-            Job::Took { call, purged: Some(purged), limit: super::PURGE_STEP, items: Vec::new() };
-        self.jobs.push_front(job);
+        let (taking, limit) = (Taking::Purge(purged), super::PURGE_STEP);
+        self.jobs.push_front(Job::Took { call, taking, limit, items: Vec::new() });
         self.busy = super::Busy::Claiming;
         self.claim(
             super::Purpose::Job,
@@ -118,7 +117,6 @@ impl Device {
         match job {
             // The guard of a settlement is the claim itself: it is not the latest any more.
             Job::Settle { by, token, .. } => {
-                self.rounds = 0;
                 self.mailbox.forget(token.sequence, token.version);
                 let lost =
                     HubError::new(ErrorKind::MessageLockLost, "the lock on the message is lost");
@@ -126,22 +124,25 @@ impl Device {
             }
             // One of many was settled by somebody else: try each alone, and the one is found.
             Job::Bury(dead) if dead.len() > 1 => {
-                self.rounds = 0;
                 for one in dead.into_iter().rev() {
                     self.jobs.push_front(Job::Bury(vec![one]));
                 }
             }
             Job::Release(offered) if offered.len() > 1 => {
-                self.rounds = 0;
                 for one in offered.into_iter().rev() {
                     self.jobs.push_front(Job::Release(vec![one]));
                 }
             }
-            Job::Bury(_) | Job::Release(_) => self.rounds = 0,
-            Job::Took { call, purged: Some(purged), .. } if again => {
+            Job::Bury(_) | Job::Release(_) => {}
+            Job::Took { call, taking: Taking::Purge(purged), .. } if again => {
+                self.again = true;
                 self.purge_on(call, purged, fx);
             }
-            job if again => self.jobs.push_front(job),
+            // Nobody waits for a link to leave, so nobody would ask again.
+            job if again || matches!(job, Job::Leave { .. }) => {
+                self.again = true;
+                self.jobs.push_front(job);
+            }
             job => {
                 self.jobs.push_front(job);
                 let message = "others changed the same record too often";
@@ -166,19 +167,17 @@ impl Device {
         }
         // No room for the feedback: the message goes all the same.
         self.mute_feedback = true;
-        let job = match job {
+        self.again = true;
+        match job {
             Job::Settle { by, token, disposition, .. } => {
-                Job::Settle { by, token, disposition, found: Found::NotYet }
+                let found = Found::NotYet;
+                self.jobs.push_front(Job::Settle { by, token, disposition, found });
             }
-            job => job,
-        };
-        if matches!(job, Job::Settle { by: By::Link(..) | By::Call(_), .. } | Job::Bury(_))
-            || matches!(job, Job::Took { .. })
-        {
-            self.jobs.push_front(job);
-        } else {
-            self.jobs.push_front(job);
-            self.give_up("a queue is full", ErrorKind::QueueFull, fx);
+            job @ (Job::Bury(_) | Job::Took { .. }) => self.jobs.push_front(job),
+            job => {
+                self.jobs.push_front(job);
+                self.give_up("a queue is full", ErrorKind::QueueFull, fx);
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What all parts of one hub share.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};

@@ -119,6 +119,18 @@ impl Hub {
         }
     }
 
+    /// How many messages a queue holds, locked ones included.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store cannot be reached.
+    pub async fn queue_depth(&self, of: &Address) -> Result<u32, HubError> {
+        let ask = Ask::Depth(QueueId::mailbox(of));
+        match self.core().store.read(&[ask]).await?.into_iter().next().flatten() {
+            Some(Record::Depth(depth)) => Ok(depth),
+            _ => Ok(0),
+        }
+    }
+
     /// Looks at a queue without taking anything: messages in order after `after`, at most `limit`.
     ///
     /// # Errors

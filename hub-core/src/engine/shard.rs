@@ -6,12 +6,13 @@
 //! between the caller's task and the connection's. `docs/decisions/0002-a-shard-is-a-lock.md` has
 //! the reasons and figures.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use futures::channel::oneshot;
 use tokio::sync::Notify;
 

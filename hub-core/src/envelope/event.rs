@@ -261,7 +261,7 @@ impl EventBatch {
     /// Takes the events out, exactly sized, and leaves the batch empty with its memory.
     #[must_use]
     pub fn take(&mut self) -> Entries {
-        let entries = Entries::from_parts(Bytes::copy_from_slice(&self.arena), &self.ends);
+        let entries = Entries::from_slice(Bytes::copy_from_slice(&self.arena), &self.ends);
         self.arena.clear();
         self.ends.clear();
         // One burst must not pin its memory to a connection for ever.

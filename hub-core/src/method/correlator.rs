@@ -276,6 +276,10 @@ mod tests {
             assert!(MethodCall::new(bad).checked(&limits).is_err(), "{bad:?}");
         }
         assert!(MethodCall::new("component*command").checked(&limits).is_ok());
+        for c in (0..=127).map(char::from) {
+            let plain = c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+            assert_eq!(MethodCall::new(&format!("a{c}")).checked(&limits).is_ok(), plain, "{c:?}");
+        }
         assert!(MethodCall::new("m").with_payload("{").checked(&limits).is_err());
         assert_eq!(&MethodCall::new("m").with_payload("").payload[..], b"null");
     }

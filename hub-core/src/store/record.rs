@@ -325,8 +325,12 @@ impl Entries {
     /// Entries that lie one behind the other in `arena`; `ends` are their exclusive ends, rising.
     /// Nothing if the ends do not fit the arena.
     #[must_use]
-    pub fn from_parts(arena: Bytes, ends: impl AsRef<[u32]>) -> Option<Self> {
-        let ends = ends.as_ref();
+    pub fn from_parts(arena: Bytes, ends: Vec<u32>) -> Option<Self> {
+        Self::from_slice(arena, &ends)
+    }
+
+    /// [`Entries::from_parts`] of ends that the caller keeps.
+    pub(crate) fn from_slice(arena: Bytes, ends: &[u32]) -> Option<Self> {
         let last = ends.last().copied().unwrap_or(0);
         let fits = ends.is_sorted() && usize::try_from(last) == Ok(arena.len());
         let ends = match ends {
@@ -382,7 +386,7 @@ mod tests {
 
     fn bodies(entries: &Entries) -> Vec<Bytes> {
         assert_eq!(entries.iter().count(), entries.len());
-        assert_eq!(entries.is_empty(), entries.len() == 0);
+        assert_eq!(entries.is_empty(), entries.iter().next().is_none());
         assert_eq!(entries.get(entries.len()), None);
         entries.iter().collect()
     }
@@ -390,7 +394,7 @@ mod tests {
     #[test]
     fn entries_come_apart_as_they_were_put_together() {
         let arena = Bytes::from_static(b"aabbb");
-        let two = Entries::from_parts(arena.clone(), [2, 5]).unwrap();
+        let two = Entries::from_parts(arena.clone(), vec![2, 5]).unwrap();
         assert_eq!(bodies(&two), ["aa", "bbb"]);
         assert_eq!(two.bytes(), 5);
         let blanks = Entries::from_parts(arena.clone(), vec![0, 5, 5]).unwrap();
@@ -402,12 +406,12 @@ mod tests {
     fn one_entry_is_the_same_however_it_was_made() {
         let body = Bytes::from_static(b"body");
         let one = Entries::one(body.clone());
-        assert_eq!(Entries::from_parts(body.clone(), [4]), Some(one.clone()));
+        assert_eq!(Entries::from_parts(body.clone(), vec![4]), Some(one.clone()));
         assert_eq!(bodies(&one), [body]);
         let empty = Entries::one(Bytes::new());
         assert_eq!(bodies(&empty), [""]);
         assert_ne!(empty, Entries::default());
-        assert_eq!(Entries::from_parts(Bytes::new(), []), Some(Entries::default()));
+        assert_eq!(Entries::from_parts(Bytes::new(), vec![]), Some(Entries::default()));
     }
 
     #[test]

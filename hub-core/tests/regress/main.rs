@@ -6,11 +6,16 @@
     reason = "tests fail by panicking"
 )]
 
+mod bounded;
+mod cancelled;
+mod clocks;
 mod foreign_lock;
 mod left_while_connecting;
 mod made_anew;
 mod method_reference;
 mod older_link;
+mod one_job;
 mod rig;
 mod stale_cache;
+mod taking;
 mod window;

@@ -369,7 +369,7 @@ impl World {
         }
     }
 
-    pub(crate) fn from_store(&mut self, n: usize, reply: Reply) {
+    pub(crate) fn store_answers(&mut self, n: usize, reply: Reply) {
         match reply {
             Reply::Read(address, Some(records)) => self.input(n, &address, Input::Loaded(records)),
             Reply::Read(address, None) => {

@@ -401,6 +401,8 @@ impl World {
                 self.after(1000, Event::Calm(5));
             }
             5 => {
+                let late = self.undelivered();
+                self.service.early = self.service.early.take().or(late);
                 for client in 0..self.clients.len() - 1 {
                     for conn in self.clients[client].open.clone() {
                         self.send_tagged(conn, "twin", Inbound::GetTwin);

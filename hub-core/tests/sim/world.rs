@@ -305,7 +305,7 @@ impl World {
                 self.at_store(node, run, call, effect, told);
             }
             Event::FromStore { node, run, reply } if self.runs(node, run) => {
-                self.from_store(node, reply);
+                self.store_answers(node, reply);
             }
             Event::Again { node, run } if self.runs(node, run) => self.send_batch(node),
             Event::ReadAgain { node, run, address } if self.runs(node, run) => {

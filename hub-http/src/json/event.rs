@@ -6,75 +6,122 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{BufMut as _, BytesMut};
-use hub_core::envelope::{Event, Property, SystemProperty};
+use hub_core::envelope::{AuthMethod, Event, Property, SystemProperty};
+use hub_core::time::Timestamp;
 use std::fmt::Write as _;
 
 use super::text;
 
-/// Appends one event:
-/// `{"partition":"0","sequenceNumber":1,"offset":"1","enqueuedTime":…,"systemProperties":{…},
-/// "properties":{…},"body":base64}`.
-pub(crate) fn write(out: &mut BytesMut, event: &Event) {
-    // Writing to memory cannot fail.
-    let _ = write!(
-        out,
-        r#"{{"partition":"{}","sequenceNumber":{1},"offset":"{1}","enqueuedTime":"{2}","systemProperties":{{"#,
-        event.partition, event.sequence, event.enqueued,
-    );
-    system_properties(out, event);
-    out.extend_from_slice(br#"},"properties":{"#);
-    for (at, (name, value)) in event.properties.application().into_iter().enumerate() {
-        if at > 0 {
-            out.put_u8(b',');
-        }
-        text(out, name);
-        out.put_u8(b':');
-        match value {
-            Some(value) => text(out, value),
-            None => out.extend_from_slice(b"null"),
-        }
-    }
-    out.extend_from_slice(br#"},"body":""#);
-    base64(out, &event.body);
-    out.extend_from_slice(b"\"}");
+/// Writes events. Keeps what neighbouring events have in common as text.
+#[derive(Debug, Default)]
+pub(crate) struct EventWriter {
+    /// The last time written: events of one batch have the same.
+    time: (Timestamp, String),
+    /// The last authentication written, as a JSON string of a JSON document.
+    auth: Option<(AuthMethod, BytesMut)>,
 }
 
-fn system_properties(out: &mut BytesMut, event: &Event) {
-    out.extend_from_slice(br#""iothub-connection-device-id":"#);
-    text(out, event.sender.device_str());
-    let mut member = |name: &str, value: &str| {
-        out.put_u8(b',');
-        text(out, name);
-        out.put_u8(b':');
-        text(out, value);
-    };
-    if let Some(module) = event.sender.module_str() {
-        member("iothub-connection-module-id", module);
+impl EventWriter {
+    pub(crate) fn new() -> Self {
+        Self::default()
     }
-    if let Some(auth) = event.auth {
-        member("iothub-connection-auth-method", auth.to_json());
-        member("iothub-connection-auth-generation-id", &event.generation);
-    }
-    member("iothub-message-source", event.source.name());
-    if let Some(model) = &event.model {
-        member("dt-dataschema", model);
-    }
-    // A sender may repeat a property; the last one counts, and a name stands only once.
-    let mut given: [Option<&str>; SystemProperty::ALL.len()] = [None; SystemProperty::ALL.len()];
-    for property in event.properties.iter() {
-        if let Property::System(property, value) = property
-            && let Some(at) = SystemProperty::ALL.iter().position(|known| *known == property)
-            && let Some(slot) = given.get_mut(at)
-        {
-            *slot = Some(value);
+
+    /// Appends one event:
+    /// `{"partition":"0","sequenceNumber":1,"offset":"1","enqueuedTime":…,"systemProperties":{…},
+    /// "properties":{…},"body":base64}`.
+    pub(crate) fn write(&mut self, out: &mut BytesMut, event: &Event) {
+        if self.time.0 != event.enqueued || self.time.1.is_empty() {
+            self.time = (event.enqueued, event.enqueued.to_string());
         }
-    }
-    for (property, value) in SystemProperty::ALL.iter().zip(given) {
-        if let Some(value) = value {
-            member(property.name(), value);
+        // Writing to memory cannot fail.
+        let _ = write!(
+            out,
+            r#"{{"partition":"{}","sequenceNumber":{1},"offset":"{1}","enqueuedTime":""#,
+            event.partition, event.sequence,
+        );
+        out.extend_from_slice(self.time.1.as_bytes());
+        out.extend_from_slice(br#"","systemProperties":{"#);
+        self.system_properties(out, event);
+        out.extend_from_slice(br#"},"properties":{"#);
+        for (at, (name, value)) in event.properties.application().into_iter().enumerate() {
+            if at > 0 {
+                out.put_u8(b',');
+            }
+            text(out, name);
+            out.put_u8(b':');
+            match value {
+                Some(value) => text(out, value),
+                None => out.extend_from_slice(b"null"),
+            }
         }
+        out.extend_from_slice(br#"},"body":""#);
+        base64(out, &event.body);
+        out.extend_from_slice(b"\"}");
     }
-    let _ = write!(out, r#","iothub-enqueuedtime":"{}""#, event.enqueued);
+
+    fn system_properties(&mut self, out: &mut BytesMut, event: &Event) {
+        name(out, "iothub-connection-device-id");
+        text(out, event.sender.device_str());
+        if let Some(module) = event.sender.module_str() {
+            next(out, "iothub-connection-module-id");
+            text(out, module);
+        }
+        if let Some(auth) = event.auth {
+            next(out, "iothub-connection-auth-method");
+            out.extend_from_slice(self.auth_text(auth));
+            next(out, "iothub-connection-auth-generation-id");
+            text(out, &event.generation);
+        }
+        next(out, "iothub-message-source");
+        text(out, event.source.name());
+        if let Some(model) = &event.model {
+            next(out, "dt-dataschema");
+            text(out, model);
+        }
+        // A sender may repeat a property; the last one counts, and a name stands only once.
+        let mut given: [Option<&str>; SystemProperty::ALL.len()] =
+            [None; SystemProperty::ALL.len()];
+        for property in event.properties.iter() {
+            if let Property::System(property, value) = property
+                && let Some(at) = SystemProperty::ALL.iter().position(|known| *known == property)
+                && let Some(slot) = given.get_mut(at)
+            {
+                *slot = Some(value);
+            }
+        }
+        for (property, value) in SystemProperty::ALL.iter().zip(given) {
+            if let Some(value) = value {
+                next(out, property.name());
+                text(out, value);
+            }
+        }
+        next(out, "iothub-enqueuedtime");
+        out.put_u8(b'"');
+        out.extend_from_slice(self.time.1.as_bytes());
+        out.put_u8(b'"');
+    }
+
+    fn auth_text(&mut self, auth: AuthMethod) -> &[u8] {
+        if self.auth.as_ref().is_none_or(|(known, _)| *known != auth) {
+            let mut written = BytesMut::new();
+            text(&mut written, auth.to_json());
+            self.auth = Some((auth, written));
+        }
+        self.auth.as_ref().map_or(&[], |(_, text)| text)
+    }
+}
+
+/// Appends the name of a member. Names of system properties have nothing to escape.
+fn name(out: &mut BytesMut, name: &str) {
+    out.put_u8(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+/// Appends the name of a member that is not the first.
+fn next(out: &mut BytesMut, text: &str) {
+    out.put_u8(b',');
+    name(out, text);
 }
 
 /// Appends base64, encoded in place.
@@ -91,9 +138,8 @@ fn base64(out: &mut BytesMut, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hub_core::envelope::{AuthMethod, AuthScope, AuthType, EventSource, Properties};
+    use hub_core::envelope::{AuthScope, AuthType, EventSource, Properties};
     use hub_core::id::{Address, Partition, SequenceNumber};
-    use hub_core::time::Timestamp;
 
     fn event(properties: Properties) -> Event {
         Event {
@@ -112,8 +158,17 @@ mod tests {
 
     fn parsed(event: &Event) -> serde_json::Value {
         let mut out = BytesMut::from(&b"before"[..]);
-        write(&mut out, event);
+        let mut writer = EventWriter::new();
+        writer.write(&mut out, event);
         assert_eq!(&out[..6], b"before");
+        // What it kept of one event must not show in another.
+        let mut other = event.clone();
+        other.enqueued = Timestamp::from_millis(1);
+        other.auth = Some(AuthMethod { scope: AuthScope::Hub, kind: AuthType::InProcess });
+        let (mut again, mut fresh) = (BytesMut::new(), BytesMut::new());
+        writer.write(&mut again, &other);
+        EventWriter::new().write(&mut fresh, &other);
+        assert_eq!(again, fresh);
         serde_json::from_slice(&out[6..]).unwrap()
     }
 

@@ -125,7 +125,7 @@ fn bad_members_are_named() {
         (json!({"authentication": "sas"}), "authentication"),
         (json!({"authentication": {"type": "magic"}}), "type"),
         (json!({"authentication": {"symmetricKey": {"primaryKey": "!"}}}), "base64"),
-        (json!({"authentication": {"symmetricKey": {"primaryKey": "AAAA"}}}), "bytes"),
+        (json!({"authentication": {"symmetricKey": {"primaryKey": "A".repeat(88)}}}), "bytes"),
         (json!({"authentication": {"x509Thumbprint": {"primaryThumbprint": "zz"}}}), "thumbprint"),
         (json!({"capabilities": {"iotEdge": "yes"}}), "iotEdge"),
         (json!({"parentScopes": "x"}), "parentScopes"),

@@ -101,7 +101,7 @@ async fn change(mut call: Call) -> Answer {
         let code = Code::DUPLICATE_DEVICE;
         let errors = twice.into_iter().map(|item| {
             let problem = Problem::new(code, "the identity is there more than once");
-            Refused::new(&item, None, &problem).to_json()
+            Refused::new(item, None, &problem).to_json()
         });
         return Ok(answer(errors.collect(), Vec::new()));
     }

@@ -110,7 +110,7 @@ pub(crate) static ROUTES: &[Route] = &[
 async fn send(mut call: Call) -> Answer {
     let address = call.address()?;
     let body = call.read_body(call.limits().c2d_bytes_max).await?;
-    let mut message = headers::message(&call.parts.headers, body)?;
+    let mut message = headers::message(&call.parts.headers, call.head(), body)?;
     if message.message_id().is_none_or(str::is_empty) {
         // Without an id no feedback could be told from another.
         message = message.with_message_id(&random_id()?);
@@ -122,6 +122,8 @@ async fn send(mut call: Call) -> Answer {
         "messageId": id,
         "sequenceNumber": sent.sequence.0,
         "expiryTimeUtc": sent.expiry.to_string(),
+        "depth": call.hub().queue_depth(&address).await?,
+        "depthMax": call.limits().c2d_depth_max,
     });
     Ok(respond::json(StatusCode::CREATED, &document))
 }

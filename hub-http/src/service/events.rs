@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::stream::{self, Framing};
 use crate::call::{Call, Caller};
-use crate::json::event;
+use crate::json::event::EventWriter;
 use crate::problem::{Code, Problem};
 use crate::respond;
 use crate::route::{Answer, Content, Parameter, Route, Verb, header, query};
@@ -232,6 +232,7 @@ async fn page(call: &Call, mut reader: EventReader) -> Answer {
 /// `{"events":[…],"next":N}`, as it grows.
 struct Page {
     out: BytesMut,
+    writer: EventWriter,
     count: u32,
     next: SequenceNumber,
 }
@@ -240,7 +241,7 @@ impl Page {
     fn new(next: SequenceNumber) -> Self {
         let mut out = BytesMut::with_capacity(4096);
         out.put_slice(b"{\"events\":[");
-        Self { out, count: 0, next }
+        Self { out, writer: EventWriter::new(), count: 0, next }
     }
 
     /// Whether there is room for more.
@@ -252,7 +253,7 @@ impl Page {
             if self.count > 0 {
                 self.out.put_u8(b',');
             }
-            event::write(&mut self.out, found);
+            self.writer.write(&mut self.out, found);
             self.count += 1;
             self.next = found.sequence.next();
         }

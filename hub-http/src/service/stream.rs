@@ -16,7 +16,7 @@ use hub_core::engine::{EventReader, Hub, Shutdown};
 use hub_core::envelope::Event;
 use hub_core::time::Timestamp;
 
-use crate::json::event;
+use crate::json::event::EventWriter;
 
 /// How events are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +35,16 @@ impl Framing {
         }
     }
 
-    fn write(self, out: &mut BytesMut, found: &Event) {
+    fn write(self, writer: &mut EventWriter, out: &mut BytesMut, found: &Event) {
         match self {
             Self::Lines => {
-                event::write(out, found);
+                writer.write(out, found);
                 out.extend_from_slice(b"\n");
             }
             Self::Events => {
                 // Writing to memory cannot fail.
                 let _ = write!(out, "id: {}\ndata: ", found.sequence);
-                event::write(out, found);
+                writer.write(out, found);
                 out.extend_from_slice(b"\n\n");
             }
         }
@@ -80,6 +80,7 @@ struct Stream {
     take: u32,
     /// Gets its memory back once a chunk is written.
     buffer: BytesMut,
+    writer: EventWriter,
 }
 
 /// The answer that is the stream. It ends when the hub stops, when the log cannot be read, and at
@@ -91,8 +92,16 @@ pub(crate) fn answer(
     until: Timestamp,
     shutdown: Shutdown,
 ) -> Response {
-    let stream =
-        Stream { hub, reader, framing, until, shutdown, take: FIRST, buffer: BytesMut::new() };
+    let stream = Stream {
+        hub,
+        reader,
+        framing,
+        until,
+        shutdown,
+        take: FIRST,
+        buffer: BytesMut::new(),
+        writer: EventWriter::new(),
+    };
     let chunks = unfold(stream, |mut stream| async move {
         let chunk = stream.chunk().await?;
         Some((Ok::<_, Infallible>(chunk), stream))
@@ -132,7 +141,7 @@ impl Stream {
 
     fn write(&mut self, events: &[Event]) -> Bytes {
         for event in events {
-            self.framing.write(&mut self.buffer, event);
+            self.framing.write(&mut self.writer, &mut self.buffer, event);
         }
         if self.buffer.len() > CHUNK_BYTES {
             self.take = (self.take / 2).max(1);

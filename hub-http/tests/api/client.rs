@@ -18,28 +18,28 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-pub const VERSION: &str = "api-version=2021-04-12";
-pub const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const VERSION: &str = "api-version=2021-04-12";
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A running hub and the address of its HTTP server.
-pub struct Server {
-    pub hub: Hub,
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) hub: Hub,
+    pub(crate) address: SocketAddr,
 }
 
-pub fn any_port() -> SocketAddr {
+pub(crate) fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-pub async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     server_with(|hub| hub, |http| http).await
 }
 
-pub async fn server_at(clock: Arc<ManualClock>) -> Server {
+pub(crate) async fn server_at(clock: Arc<ManualClock>) -> Server {
     server_with(|hub| hub.clock(clock), |http| http).await
 }
 
-pub async fn server_with(
+pub(crate) async fn server_with(
     hub: impl FnOnce(HubBuilder) -> HubBuilder,
     http: impl FnOnce(HttpTransportBuilder) -> HttpTransportBuilder,
 ) -> Server {
@@ -53,36 +53,36 @@ pub async fn server_with(
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|_| panic!("not JSON: {} {:?}", self.status, self.body))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// The name of the error, empty if there is none.
-    pub fn error(&self) -> &str {
+    pub(crate) fn error(&self) -> &str {
         self.header("iothub-errorcode").unwrap_or("")
     }
 
     #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
+    pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{} {:?}", self.error(), self.body);
         self
     }
 
     /// Expects an error with this status, name and a consistent body.
     #[track_caller]
-    pub fn refuses(self, status: u16, name: &str) -> Self {
+    pub(crate) fn refuses(self, status: u16, name: &str) -> Self {
         assert_eq!((self.status.as_u16(), self.error()), (status, name), "{:?}", self.body);
         let message = self.json()["Message"].as_str().unwrap().to_owned();
         let classic = message.starts_with(&format!("ErrorCode:{name};"));
@@ -96,49 +96,49 @@ impl Reply {
 
 /// Somebody with a token.
 #[derive(Clone)]
-pub struct Client {
-    pub address: SocketAddr,
-    pub token: Option<String>,
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: Option<String>,
 }
 
 impl Server {
     /// A back end with all rights.
-    pub fn owner(&self) -> Client {
+    pub(crate) fn owner(&self) -> Client {
         self.policy("iothubowner")
     }
 
     /// A back end with a policy's token.
-    pub fn policy(&self, name: &str) -> Client {
+    pub(crate) fn policy(&self, name: &str) -> Client {
         self.policy_for(name, "hub.test")
     }
 
     /// A back end with a policy's token for a resource.
-    pub fn policy_for(&self, name: &str, resource: &str) -> Client {
+    pub(crate) fn policy_for(&self, name: &str, resource: &str) -> Client {
         let policies = self.hub.policies();
         let key = policies.get(name).unwrap().primary();
         self.with_token(&sign(resource, key, KeyForm::Decoded, self.in_an_hour(), Some(name)))
     }
 
-    pub fn with_token(&self, token: &str) -> Client {
+    pub(crate) fn with_token(&self, token: &str) -> Client {
         Client { address: self.address, token: Some(token.to_owned()) }
     }
 
-    pub fn anonymous(&self) -> Client {
+    pub(crate) fn anonymous(&self) -> Client {
         Client { address: self.address, token: None }
     }
 
-    pub fn in_an_hour(&self) -> Timestamp {
+    pub(crate) fn in_an_hour(&self) -> Timestamp {
         self.hub.now().after(HOUR)
     }
 
     /// Registers a device or module.
-    pub async fn register(&self, address: &str) -> Address {
+    pub(crate) async fn register(&self, address: &str) -> Address {
         let address = Address::parse(address).unwrap();
         self.hub.registry().put(&IdentitySpec::new(address.clone()), None).await.unwrap();
         address
     }
 
-    pub async fn key(&self, address: &str) -> SymmetricKey {
+    pub(crate) async fn key(&self, address: &str) -> SymmetricKey {
         let address = Address::parse(address).unwrap();
         let found = self.hub.registry().get(&address).await.unwrap();
         match found.identity.authentication() {
@@ -148,7 +148,7 @@ impl Server {
     }
 
     /// A registered device or module with its own token.
-    pub async fn device(&self, address: &str) -> Client {
+    pub(crate) async fn device(&self, address: &str) -> Client {
         let key = self.key(address).await;
         let path = address.replacen('/', "/modules/", 1);
         let resource = format!("hub.test/devices/{path}");
@@ -157,32 +157,32 @@ impl Server {
 }
 
 impl Client {
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, &[], "").await
     }
 
-    pub async fn delete(&self, path: &str) -> Reply {
+    pub(crate) async fn delete(&self, path: &str) -> Reply {
         self.send(Method::DELETE, path, &[], "").await
     }
 
-    pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(Method::POST, path, &[], body).await
     }
 
-    pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Reply {
+    pub(crate) async fn put(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(Method::PUT, path, &[], body).await
     }
 
-    pub async fn put_if(&self, path: &str, etag: &str, body: impl Into<Bytes>) -> Reply {
+    pub(crate) async fn put_if(&self, path: &str, etag: &str, body: impl Into<Bytes>) -> Reply {
         self.send(Method::PUT, path, &[("if-match", etag)], body).await
     }
 
-    pub async fn patch(&self, path: &str, body: impl Into<Bytes>) -> Reply {
+    pub(crate) async fn patch(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(Method::PATCH, path, &[], body).await
     }
 
     /// Sends a request on a connection of its own. A path without a query gets a version.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// Sends a request, and gives the answer with its body still to come.
-    pub async fn start<B>(
+    pub(crate) async fn start<B>(
         &self,
         method: Method,
         path: &str,

@@ -63,14 +63,24 @@ async fn undescribed_methods_are_not_served() {
     let server = server().await;
     let document = described(&server).await;
     let verbs = [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE];
-    for (path, item) in document["paths"].as_object().unwrap() {
+    let described: Vec<(Method, String)> =
+        operations(&document).into_iter().map(|(method, path, _)| (method, path)).collect();
+    for path in document["paths"].as_object().unwrap().keys() {
         for verb in &verbs {
-            if item.get(verb.as_str().to_lowercase()).is_none() {
-                let reply = server.owner().send(verb.clone(), &filled(path), &[], "").await;
-                assert_eq!(reply.status, 405, "{verb} {path}");
-            }
+            let path = filled(path);
+            let covered =
+                described.iter().any(|(method, other)| method == verb && matches(other, &path));
+            let reply = server.owner().send(verb.clone(), &path, &[], "").await;
+            assert_eq!(reply.status != 405, covered, "{verb} {path}");
         }
     }
+}
+
+/// Whether a path is one that a template stands for.
+fn matches(template: &str, path: &str) -> bool {
+    let (parts, segments) = (template.split('/'), path.split('/'));
+    template.matches('/').count() == path.matches('/').count()
+        && parts.zip(segments).all(|(part, segment)| part.starts_with('{') || part == segment)
 }
 
 /// Whether a document keeps to a schema. Members that the schema does not name are errors: what

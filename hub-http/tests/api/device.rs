@@ -179,3 +179,35 @@ async fn devices_must_name_a_version() {
     }
     device.post(&format!("{EVENTS}?api-version=2017-11-08-preview"), "x").await.expect(204);
 }
+
+#[tokio::test]
+async fn names_of_application_properties_keep_their_case() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = server().await;
+    server.register("d1").await;
+    let token = server.device("d1").await.token.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    // Two requests on one connection: what was recorded of the first must not show in the second.
+    for (name, end) in [("Colour", ""), ("coLour", "connection: close\r\n")] {
+        let request = format!(
+            "POST {EVENTS}?api-version=2021-04-12 HTTP/1.1\r\nHost: h\r\nAuthorization: {token}\r\n\
+             IoTHub-App-{name}: red\r\niothub-app-Second: 2\r\n{end}Content-Length: 4\r\n\r\nbody"
+        );
+        // In small pieces, as a slow network has them.
+        for piece in request.as_bytes().chunks(50) {
+            stream.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        if end.is_empty() {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+        }
+    }
+    stream.read_to_end(&mut Vec::new()).await.unwrap();
+    let events = events(&server).await;
+    let second = ("Second", Some("2"));
+    assert_eq!(events[0].properties.application(), [("Colour", Some("red")), second]);
+    assert_eq!(events[1].properties.application(), [("coLour", Some("red")), second]);
+}

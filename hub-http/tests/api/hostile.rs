@@ -168,3 +168,26 @@ async fn connections_beyond_the_bound_wait() {
     third.await.unwrap().expect(200);
     drop(two);
 }
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_loses_its_place() {
+    let mut limits = hub_core::Limits::default();
+    limits.silence_max = Duration::from_millis(300);
+    let server = server_with(|hub| hub.limits(limits), |http| http.connections_max(1)).await;
+    let d1 = server.register("d1").await;
+    let mut device = server.hub.device(&d1).await.unwrap();
+    for _ in 0..60 {
+        device.send(&vec![0; 250_000], &[]).await.unwrap();
+    }
+    let token = server.owner().token.unwrap();
+    let partition = d1.partition(server.hub.partitions());
+    let request = format!(
+        "GET /messages/events/ConsumerGroups/g/Partitions/{partition}?from=earliest HTTP/1.1\r\n\
+         host: h\r\nauthorization: {token}\r\naccept: application/x-ndjson\r\n\r\n"
+    );
+    let mut stuck = TcpStream::connect(server.address).await.unwrap();
+    stuck.write_all(request.as_bytes()).await.unwrap();
+    // Only once the stuck peer is given up is there a place for another.
+    server.owner().get("/devices").await.expect(200);
+    drop(stuck);
+}

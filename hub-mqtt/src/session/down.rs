@@ -1,9 +1,7 @@
 //! From the hub to the device.
 
 use hub_core::error::{CloseReason, HubError};
-use hub_core::frame::{
-    Delivery, Disposition, Guarantee, Inbound, Interest, MethodRef, Outbound,
-};
+use hub_core::frame::{Delivery, Disposition, Guarantee, Inbound, Interest, MethodRef, Outbound};
 use hub_core::id::Tag;
 
 use super::{Asked, Context, End, Session, Turn};

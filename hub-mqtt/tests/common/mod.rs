@@ -11,8 +11,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hub_core::engine::{EventReader, Lifecycle, LifecycleEvents, Position};
+use hub_core::device::LifecycleKind;
+use hub_core::engine::{EventReader, Lifecycle, LifecycleEvent, LifecycleEvents, Position};
 use hub_core::envelope::Event;
+use hub_core::error::DisconnectCause;
 use hub_core::id::Address;
 use hub_core::registry::{AuthenticationSpec, IdentitySpec};
 use hub_core::security::{KeyForm, SymmetricKey, sign};
@@ -115,7 +117,7 @@ pub async fn events(reader: &mut EventReader, count: usize) -> Vec<Event> {
 /// The next lifecycle event that `wanted` makes something of.
 pub async fn lifecycle<T>(
     events: &mut LifecycleEvents,
-    wanted: impl Fn(&hub_core::engine::LifecycleEvent) -> Option<T>,
+    wanted: impl Fn(&LifecycleEvent) -> Option<T>,
 ) -> T {
     let wait = async {
         loop {
@@ -130,6 +132,14 @@ pub async fn lifecycle<T>(
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.expect("a lifecycle event in time")
+}
+
+/// How a connection ended, if that is what an event tells.
+pub fn disconnected(event: &LifecycleEvent) -> Option<DisconnectCause> {
+    match event.kind {
+        LifecycleKind::Disconnected(_, cause) => Some(cause),
+        _ => None,
+    }
 }
 
 /// A packet of the hub, owned.

@@ -1,0 +1,226 @@
+//! Checkpoints: the tree catches up with the journal.
+//!
+//! A checkpoint freezes what was written since the one before, writes it to the tree while the store
+//! goes on, syncs the tree, and only then writes and syncs the word that it did ([`Meta`]). Until
+//! that word is there, the journal is replayed from the checkpoint before; the records say results,
+//! so it does no harm that the tree has some of them already.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use hub_core::store::QueueKind;
+use hub_core::time::Timestamp;
+
+use super::run::Shared;
+use crate::codec::Fields;
+use crate::journal::Position;
+use crate::journal::op::QUEUE_KINDS;
+use crate::state::documents::Layer;
+use crate::state::log::Numbers;
+use crate::state::recall::Frozen;
+use crate::state::shelf::Trace;
+use crate::state::{Body, State};
+use crate::tree::{Space, Tree, Write, rows};
+
+const META: &[u8] = b"checkpoint";
+const VERSION: u32 = 1;
+/// Rows written at once.
+const ROWS: usize = 256;
+/// Bytes written at once.
+const BYTES: usize = 1 << 20;
+
+/// What the tree knows about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) store: u128,
+    /// The journal is replayed from here.
+    pub(crate) at: Position,
+    /// The number of the first group to replay.
+    pub(crate) next_group: u64,
+    pub(crate) version: u64,
+    /// The last number of each kind of queue.
+    pub(crate) lasts: Vec<u64>,
+    /// The remembered batches in the tree.
+    pub(crate) batches: (u64, u64),
+    pub(crate) numbers: Vec<Numbers>,
+}
+
+impl Meta {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = VERSION.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&self.store.to_le_bytes());
+        let (from, next) = self.batches;
+        for field in [self.at.segment, self.at.offset, self.next_group, self.version, from, next] {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+        for kind in 0..QUEUE_KINDS.len() {
+            let last = self.lasts.get(kind).copied().unwrap_or(0);
+            bytes.extend_from_slice(&last.to_le_bytes());
+        }
+        for numbers in &self.numbers {
+            bytes.extend_from_slice(&numbers.partition.to_le_bytes());
+            bytes.extend_from_slice(&numbers.next.to_le_bytes());
+            bytes.extend_from_slice(&numbers.last_at.as_millis().to_le_bytes());
+            bytes.extend_from_slice(&numbers.oldest.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let f = &mut fields;
+        if f.u32()? != VERSION {
+            return None;
+        }
+        let store = f.u128()?;
+        let at = Position { segment: f.u64()?, offset: f.u64()? };
+        let (next_group, version) = (f.u64()?, f.u64()?);
+        let batches = (f.u64()?, f.u64()?);
+        let mut lasts = Vec::new();
+        for _ in QUEUE_KINDS {
+            lasts.push(f.u64()?);
+        }
+        let mut numbers = Vec::new();
+        while !f.is_empty() {
+            let (partition, next) = (f.u16()?, f.u64()?);
+            let last_at = Timestamp::from_millis(f.u64()?);
+            numbers.push(Numbers { partition, next, last_at, oldest: f.u64()? });
+        }
+        Some(Self { store, at, next_group, version, lasts, batches, numbers })
+    }
+
+    /// Reads it from the tree. `Some(None)` is one that this program cannot read.
+    pub(crate) fn read(tree: &dyn Tree) -> io::Result<Option<Option<Self>>> {
+        Ok(rows::get(tree, Space::Meta, META)?.map(|value| Self::decode(&value)))
+    }
+}
+
+/// A checkpoint under way.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    documents: Arc<Layer>,
+    items: Vec<(QueueKind, Arc<BTreeMap<u64, Trace>>)>,
+    pub(crate) recall: Frozen,
+    pub(crate) meta: Meta,
+}
+
+impl Checkpoint {
+    /// Takes up what the tree does not have. Between two groups only.
+    pub(crate) fn freeze(
+        state: &mut State,
+        store: u128,
+        at: Position,
+        next_group: u64,
+        saved: (u64, u64),
+    ) -> Self {
+        let documents = state.documents.freeze();
+        let recall = state.recall.freeze(saved);
+        let last = |kind| state.shelf(kind).map_or(0, |shelf| shelf.last);
+        let meta = Meta {
+            store,
+            at,
+            next_group,
+            version: state.version,
+            lasts: QUEUE_KINDS.into_iter().map(last).collect(),
+            batches: (recall.forgotten, recall.next),
+            numbers: state.log.numbers(),
+        };
+        let items = state.shelves_mut().map(|(kind, shelf)| (kind, shelf.freeze())).collect();
+        state.epoch += 1;
+        Self { documents, items, recall, meta }
+    }
+
+    /// Writes it. May be tried again after an error, once the tree was revived.
+    pub(crate) fn write(&self, shared: &Shared) -> io::Result<()> {
+        let mut out = Out { tree: &*shared.tree, writes: Vec::new(), bytes: 0 };
+        for (key, slot) in self.documents.iter() {
+            out.add(rows::put_document(key, slot))?;
+        }
+        for (kind, numbers) in &self.items {
+            let numbers: Vec<_> = numbers.iter().map(|(number, trace)| (*number, *trace)).collect();
+            for numbers in numbers.chunks(ROWS) {
+                self.write_items(*kind, numbers, shared, &mut out)?;
+            }
+        }
+        for (number, packed) in &self.recall.new {
+            let key = number.to_be_bytes().to_vec();
+            out.add(rows::write(Space::Batches, key, packed.to_vec()))?;
+        }
+        let (from, next) = self.recall.saved;
+        for number in from..self.recall.forgotten.min(next) {
+            out.add((Space::Batches, number.to_be_bytes().to_vec(), None))?;
+        }
+        out.flush()?;
+        shared.tree.sync()?;
+        out.add(rows::write(Space::Meta, META.to_vec(), self.meta.encode()))?;
+        out.flush()?;
+        shared.tree.sync()
+    }
+
+    /// Items are written as readers see them now, which may be newer than the checkpoint: all later
+    /// changes are replayed over them.
+    fn write_items(
+        &self,
+        kind: QueueKind,
+        numbers: &[(u64, Trace)],
+        shared: &Shared,
+        out: &mut Out<'_>,
+    ) -> io::Result<()> {
+        let heads: Vec<_> = {
+            let state = shared.lock();
+            let shelf = state.shelf(kind);
+            let head = |number| shelf.and_then(|shelf| shelf.published(number)).cloned();
+            numbers.iter().map(|(number, trace)| (*number, *trace, head(*number))).collect()
+        };
+        for (number, trace, head) in heads {
+            match head {
+                Some(head) => {
+                    out.add(rows::put_head(kind, number, &head))?;
+                    if let Body::Here(body) = &head.body {
+                        let key = rows::item_key(kind, number);
+                        out.add(rows::write(Space::Bodies, key, body.to_vec()))?;
+                    }
+                }
+                None if trace == Trace::None => {}
+                None => {
+                    let key = rows::item_key(kind, number);
+                    out.add((Space::Items, key.clone(), None))?;
+                    out.add((Space::Bodies, key, None))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// It is in the tree: memory need not keep what it wrote.
+    pub(crate) fn thaw(&self, state: &mut State) -> Option<Arc<Layer>> {
+        state.shelves_mut().for_each(|(_, shelf)| shelf.thaw());
+        state.recall.thaw(&self.recall);
+        state.epoch += 1;
+        state.documents.thaw()
+    }
+}
+
+/// Rows on their way to the tree.
+struct Out<'a> {
+    tree: &'a dyn Tree,
+    writes: Vec<Write>,
+    bytes: usize,
+}
+
+impl Out<'_> {
+    fn add(&mut self, write: Write) -> io::Result<()> {
+        self.bytes += write.1.len() + write.2.as_ref().map_or(0, Vec::len);
+        self.writes.push(write);
+        if self.writes.len() >= ROWS || self.bytes >= BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.bytes = 0;
+        match std::mem::take(&mut self.writes) {
+            writes if writes.is_empty() => Ok(()),
+            writes => self.tree.write(writes),
+        }
+    }
+}
