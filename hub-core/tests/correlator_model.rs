@@ -114,7 +114,7 @@ impl Run {
         for (call, _) in real {
             self.open.remove(&call);
             *self.ended.entry(call).or_default() += 1;
-            assert_eq!(self.ended[&call], 1, "call {call} ended twice");
+            assert_eq!(self.ended.get(&call), Some(&1), "call {call} ended twice");
         }
     }
 

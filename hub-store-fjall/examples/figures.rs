@@ -5,6 +5,8 @@
 //! `kept`, `devices`, `segments`. A third argument says how many events or devices. Each prints its conditions with its results; see
 //! `docs/decisions/0010-embedded-store.md` for what was compared with what.
 
+#![expect(clippy::indexing_slicing, reason = "a measurement ends by panicking")]
+
 use std::error::Error;
 use std::io::Write;
 use std::num::NonZeroU32;

@@ -1,6 +1,8 @@
 //! The conformance kit on the embedded store, alone and inside a store that fails; and alone with
 //! everything so small that segments turn, checkpoints run and caches miss all the time.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod scratch;
 
 use async_trait::async_trait;

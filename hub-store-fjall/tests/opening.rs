@@ -1,4 +1,10 @@
 //! Bad luck on a real disk: each gets one clear line, and nothing is damaged.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
 
 mod scratch;
 
@@ -33,7 +39,7 @@ fn open(path: &Path) -> Result<FileStore, OpenError> {
 }
 
 fn said(result: Result<FileStore, OpenError>) -> String {
-    let said = result.err().expect("it is refused").to_string();
+    let said = result.expect_err("it is refused").to_string();
     assert!(!said.contains('\n'), "{said}");
     said
 }
