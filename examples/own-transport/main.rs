@@ -1,6 +1,8 @@
 //! A protocol of one's own: lines of text over TCP.
 //!
 //! Each line of the device has a number, from 1; answers name it, for they may come in any order.
+//! Messages are text and have no properties: what a protocol for more than show has to carry, the
+//! conformance kit for transports tells.
 //!
 //! | device says | hub says |
 //! |---|---|
@@ -8,6 +10,7 @@
 //! | `SEND <text>` | `OK <n>` once the telemetry is durable |
 //! | `LISTEN` | `OK <n>`, and from then on `MESSAGE <lock token> <text>` |
 //! | `DONE <lock token>` | `OK <n>`, or `NO <n> <why>` |
+//! | `BYE` | |
 
 use std::time::Duration;
 
@@ -22,7 +25,7 @@ use hub_core::security::{Authentication, KeyForm, sign};
 use hub_core::{Hub, Link, Shutdown, Transport, TransportError, Uplink};
 use hub_store_memory::MemoryStore;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::codec::{Framed, LinesCodec};
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
 /// Serves the protocol on a bound socket.
 struct LineTransport(TcpListener);
@@ -88,6 +91,7 @@ async fn peer(mut lines: Lines, hub: Hub, mut stop: Shutdown) {
             }
             // A line is read only when there is room for what it asks (T5).
             line = async { up.ready().await; lines.next().await } => match line {
+                Some(Ok(line)) if line == "BYE" => return up.leave(DisconnectCause::Clean),
                 Some(Ok(line)) => {
                     number += 1;
                     match understand(&line, Tag(number), &hub, &up) {
@@ -95,8 +99,11 @@ async fn peer(mut lines: Lines, hub: Hub, mut stop: Shutdown) {
                         None => return up.leave(DisconnectCause::Protocol),
                     }
                 }
-                Some(Err(_)) => return up.leave(DisconnectCause::Protocol),
-                None => return up.leave(DisconnectCause::Clean),
+                Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
+                    return up.leave(DisconnectCause::Protocol);
+                }
+                // Gone without a word: a link that is dropped says so by itself (T11).
+                Some(Err(LinesCodecError::Io(_))) | None => return,
             },
         }
     }
@@ -167,6 +174,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     device.send(format!("DONE {lock}")).await?;
     println!("device: DONE, hub: {}", device.next().await.ok_or("closed")??);
     println!("back end: the message is {:?}", sent.await.ok_or("no outcome")?);
+    device.send("BYE".to_owned()).await?;
     let report = hub.shutdown(Duration::from_secs(2)).await;
     println!("all connections ended: {}", report.transports_ended);
     Ok(())
