@@ -305,12 +305,9 @@ impl Hub {
         }
         let arrival = Box::new(Arrival { grant, session: hello.session, model: hello.model });
         let id = line.id;
-        let (call, answer) = shard.ask(&hello.address, |call| Input::Connect(call, id, arrival));
-        let mut guard = CancelOnDrop { shard, address: &hello.address, call: Some(call) };
+        // If nobody waits for the answer any more, the link goes, and the call with it.
+        let (_, answer) = shard.ask(&hello.address, |call| Input::Connect(call, id, arrival));
         let answer = tokio::time::timeout(core.limits.call_timeout, answer).await;
-        if answer.is_ok() {
-            guard.call = None;
-        }
         match answer {
             Ok(Ok(Answer::Welcome(welcome))) => {
                 Ok(Link { up, down: Downlink(line), welcome: *welcome })

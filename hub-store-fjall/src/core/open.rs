@@ -112,7 +112,8 @@ impl Opening {
         row.reverse();
         let needed = meta.at.segment;
         let has = row.binary_search(&needed).is_ok();
-        if !has && !(fresh && row.is_empty()) {
+        let new = fresh && row.is_empty();
+        if !has && !new {
             let what = "missing, and the state says that it is needed";
             return Err(OpenError::damaged(self.disk.describe(&segment::name(needed)), what));
         }
