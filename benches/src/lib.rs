@@ -10,9 +10,12 @@
 )]
 
 pub mod claim;
+pub mod client;
 pub mod commit;
+pub mod end_to_end;
 pub mod engine;
 pub mod fixture;
+pub mod mqtt_codec;
 pub mod node;
 mod random;
 pub mod twin;
@@ -102,6 +105,8 @@ pub fn all() -> Vec<Named> {
         .chain(Named::of::<claim::Overdue>())
         .chain(Named::of::<twin::ReportPatch>())
         .chain(Named::of::<twin::Load>())
+        .chain(Named::of::<mqtt_codec::Decode>())
+        .chain(Named::of::<mqtt_codec::Encode>())
         .chain(Named::of::<engine::Telemetry>())
         .chain(Named::of::<engine::Method>())
         .chain(Named::of::<engine::Report>())

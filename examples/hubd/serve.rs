@@ -83,8 +83,8 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     if let Some(addr) = args.https.addr() {
         http = http.listen_tls(addr, tls);
     }
-    let http = http.bind().await?;
-    let mut addrs = http.local_addrs().collect::<Vec<_>>().into_iter();
+    let http = http.bind().map_err(|error| format!("HTTP {error}"))?;
+    let mut addrs = http.local_addrs().into_iter();
     let web = args.http.addr().and_then(|_| addrs.next());
     let web_secure = args.https.addr().and_then(|_| addrs.next());
     hub.serve(http);

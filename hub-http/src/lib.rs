@@ -11,7 +11,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let hub = Hub::builder(MemoryStore::new()).host_name("hub.example").start()?;
-//! let http = HttpTransport::builder().listen("127.0.0.1:0".parse()?).operations().bind().await?;
+//! let http = HttpTransport::builder().listen("127.0.0.1:0".parse()?).operations().bind()?;
 //! for address in http.local_addrs() {
 //!     println!("http://{address}/openapi.json");
 //! }

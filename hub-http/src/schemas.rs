@@ -135,7 +135,11 @@ pub(crate) fn all() -> Value {
             }))),
         })),
         "SentMessage": shape(&["messageId", "sequenceNumber", "expiryTimeUtc"], json!({
-            "messageId": text(), "sequenceNumber": number(), "expiryTimeUtc": time(),
+            "messageId": text(),
+            "sequenceNumber": number(),
+            "expiryTimeUtc": time(),
+            "depth": { "type": ["integer", "null"] },
+            "depthMax": number(),
         })),
         "QueuedMessage": shape(&["sequenceNumber", "body"], json!({
             "sequenceNumber": number(),

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -30,6 +31,9 @@ const HEAD_BYTES_MAX: usize = 128 * 1024;
 
 /// How long a TCP connection may be silent before it is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Connections that the operating system holds until they are taken.
+const BACKLOG: u32 = 4096;
 
 /// How long to wait before accepting again after the operating system could not.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -117,20 +121,16 @@ impl HttpTransportBuilder {
         self
     }
 
-    /// Binds all addresses.
+    /// Binds all addresses. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`TransportError`] when an address cannot be had.
-    pub async fn bind(self) -> Result<HttpTransport, TransportError> {
+    /// What the operating system says when an address cannot be had, and which address that is.
+    pub fn bind(self) -> io::Result<HttpTransport> {
         let mut listeners = Vec::with_capacity(self.addresses.len());
-        for (address, tls) in self.addresses {
-            let bound = |source: std::io::Error| {
-                let told = format!("{address}: {source}");
-                let source = std::io::Error::new(source.kind(), told);
-                TransportError::io("cannot listen for HTTP", source)
-            };
-            let socket = TcpListener::bind(address).await.map_err(bound)?;
-            let address = socket.local_addr().map_err(bound)?;
+        for (wanted, tls) in self.addresses {
+            let (socket, address) = listen(wanted).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}"))
+            })?;
             listeners.push(Listener { socket, address, tls });
         }
         Ok(HttpTransport {
@@ -143,6 +143,16 @@ impl HttpTransportBuilder {
             idle_timeout: self.idle_timeout.unwrap_or(Duration::from_secs(120)),
         })
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted hub need not wait for connections of the last one to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let socket = socket.listen(BACKLOG)?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
 
 struct Listener {
@@ -164,8 +174,9 @@ pub struct HttpTransport {
 
 impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<_> = self.listeners.iter().map(|listener| listener.address).collect();
-        f.debug_struct("HttpTransport").field("addresses", &addresses).finish_non_exhaustive()
+        f.debug_struct("HttpTransport")
+            .field("local_addrs", &self.local_addrs())
+            .finish_non_exhaustive()
     }
 }
 
@@ -177,8 +188,9 @@ impl HttpTransport {
     }
 
     /// The addresses it listens on, in the order they were added.
-    pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address)
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address).collect()
     }
 }
 
@@ -251,7 +263,7 @@ async fn accept(listener: Listener, shared: Arc<Shared>) {
 async fn next(
     socket: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>)> {
+) -> io::Result<(TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>)> {
     // Never closed, so there always is a place in the end.
     let place = places.clone().acquire_owned().await.ok();
     let (stream, address) = socket.accept().await?;

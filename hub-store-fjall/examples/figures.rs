@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p hub-store-fjall --example figures -- DIR SCENARIO`, with a directory on
 //! the disk to be measured (its content is lost) and one of `ingest`, `single`, `twins`, `fjall`,
-//! `kept`, `devices`, `segments`. Each prints its conditions with its results; see
+//! `kept`, `devices`, `segments`. A third argument says how many events or devices. Each prints its conditions with its results; see
 //! `docs/decisions/0010-embedded-store.md` for what was compared with what.
 
 use std::error::Error;
@@ -30,9 +30,10 @@ const SECONDS: Duration = Duration::from_secs(5);
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [directory, scenario] = arguments.as_slice() else {
-        return Err("two arguments: a directory and a scenario".into());
+    let [directory, scenario, rest @ ..] = arguments.as_slice() else {
+        return Err("arguments: a directory, a scenario, and how many events or devices".into());
     };
+    let count: Option<u64> = rest.first().map(|count| count.parse()).transpose()?;
     let directory = Path::new(directory);
     drop(std::fs::remove_dir_all(directory));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -52,8 +53,8 @@ fn main() -> Result<(), Failure> {
             runtime.block_on(twins(&file, 10_000))?;
         }
         "fjall" => plain_fjall(directory, 10_000)?,
-        "kept" => runtime.block_on(kept(directory, 20_000_000))?,
-        "devices" => runtime.block_on(devices(directory, 1_000_000))?,
+        "kept" => runtime.block_on(kept(directory, count.unwrap_or(20_000_000)))?,
+        "devices" => runtime.block_on(devices(directory, count.unwrap_or(1_000_000)))?,
         "segments" => segments(directory)?,
         other => return Err(format!("no scenario {other}").into()),
     }
@@ -221,7 +222,8 @@ async fn read(store: &Arc<FileStore>) -> Result<(), Failure> {
 }
 
 /// What so many registered devices cost: an identity and a twin each.
-async fn devices(directory: &Path, count: usize) -> Result<(), Failure> {
+async fn devices(directory: &Path, count: u64) -> Result<(), Failure> {
+    let count = usize::try_from(count)?;
     let store = FileStore::open(directory, FileStoreConfig::new())?;
     let began = Instant::now();
     drop(fill(&store, count).await?);

@@ -50,7 +50,7 @@ impl FileStoreConfig {
     /// reads at most a few segments; two are on disk even when the store is empty.
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes.clamp(64 * 1024, 1024 * MIB);
+        self.segment_bytes = bytes.clamp(64 * 1024, 1024 * MIB).next_multiple_of(4096);
         self
     }
 

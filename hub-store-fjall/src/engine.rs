@@ -244,7 +244,9 @@ fn keep_state(
 ) {
     let tell = |message| {
         // When its queue is full, the writer is awake.
-        wake.upgrade().map(|wake| drop(wake.try_send(message)));
+        if let Some(wake) = wake.upgrade() {
+            drop(wake.try_send(message));
+        }
     };
     let mut again: Option<Checkpoint> = None;
     loop {

@@ -18,7 +18,11 @@ mod decide;
 mod effect;
 mod input;
 mod job;
+mod messages;
 mod outcome;
+mod pipeline;
+mod sessions;
+mod twins;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,15 +32,15 @@ use self::cache::{Documents, Slot};
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
-use crate::delivery::{Mailbox, MessageOutcome, Offered, Verdict};
-use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
+use crate::delivery::Mailbox;
+use crate::error::CloseReason;
 use crate::frame::{Inbound, Interest, Outbound, Subscriptions};
-use crate::hello::{Grant, Refusal};
+use crate::hello::Grant;
 use crate::id::{Address, CallId, Epoch, LinkId, NodeId, Partition};
 use crate::limits::Limits;
 use crate::method::{Correlator, Dispatch, Ended};
 use crate::security::Registered;
-use crate::store::{Ask, Change, Claim, Entries, Item, Outcome, QueueId, Record, Scope};
+use crate::store::{Change, Entries};
 use crate::time::Timestamp;
 
 /// What all machines of a node share.
@@ -219,39 +223,6 @@ impl Device {
         self.online.as_ref().filter(|online| online.link == link).map(|online| online.epoch)
     }
 
-    fn enqueue(&mut self, job: Job, fx: &mut Effects) {
-        // What a link or the store ends must always get in; what can be tried again is refused.
-        let sheds = matches!(
-            job,
-            Job::Connect { .. }
-                | Job::Subscribe { .. }
-                | Job::Report { .. }
-                | Job::GetTwin { .. }
-                | Job::Ask { .. }
-                | Job::Settle { by: By::Call(_), .. }
-        );
-        if sheds && self.jobs.len() >= self.setup.limits.device_inbox_max {
-            let error = HubError::new(ErrorKind::Throttled, "too much is waiting for this device");
-            fx.tally.turned_away += 1;
-            match job {
-                Job::Connect { call, .. } => fx.answer(
-                    call,
-                    Answer::Refused(Refusal::Unavailable("too much is waiting for this device")),
-                ),
-                Job::Ask { call, .. } | Job::Settle { by: By::Call(call), .. } => {
-                    fx.fail(call, error);
-                }
-                Job::Report { link, tag, .. } => fx.refuse_report(link, tag, error),
-                Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag } => {
-                    fx.say(link, Outbound::Refused(tag, error));
-                }
-                _ => {}
-            }
-            return;
-        }
-        self.jobs.push_back(job);
-    }
-
     fn frame(&mut self, link: LinkId, frame: Inbound, fx: &mut Effects) {
         match frame {
             Inbound::Telemetry(tag, events) => {
@@ -347,41 +318,6 @@ impl Device {
         }
     }
 
-    /// The hub ends the connection.
-    fn close(&mut self, reason: CloseReason, fx: &mut Effects) {
-        if let Some(link) = self.online.as_ref().map(|online| online.link) {
-            fx.said.push(Said::Close(link, reason));
-            self.leave(link, DisconnectCause::Closed(reason), fx);
-        }
-    }
-
-    fn leave(&mut self, link: LinkId, cause: DisconnectCause, fx: &mut Effects) {
-        self.leave_early(link, cause, fx);
-        if !self.is_current(link) {
-            return;
-        }
-        let Some(online) = self.online.take() else { return };
-        Self::end(self.methods.link_lost(), fx);
-        fx.tell(LifecycleKind::Disconnected(online.epoch, cause));
-        let released = self.mailbox.released();
-        self.enqueue(Job::Leave { epoch: online.epoch, cause, released }, fx);
-    }
-
-    /// A link may go before its connect is done. One in hand may be durable already: it is done,
-    /// and left at once.
-    fn leave_early(&mut self, link: LinkId, cause: DisconnectCause, fx: &mut Effects) {
-        let in_hand = self.busy != Busy::No;
-        let of = |job: &Job| matches!(job, Job::Connect { link: l, .. } if *l == link);
-        let Some(at) = self.jobs.iter().position(of) else { return };
-        if at == 0 && in_hand {
-            if let Some(Job::Connect { gone, .. }) = self.jobs.front_mut() {
-                *gone = Some(cause);
-            }
-        } else if let Some(Job::Connect { call, .. }) = self.jobs.remove(at) {
-            fx.answer(call, Answer::Refused(Refusal::Unavailable(LINK_GONE)));
-        }
-    }
-
     fn tick(&mut self, fx: &mut Effects) {
         Self::end(self.methods.tick(self.now), fx);
         self.mailbox.tick(self.now);
@@ -392,232 +328,6 @@ impl Device {
             .is_some_and(|ends| ends <= self.now);
         if expired {
             self.close(CloseReason::CredentialExpired, fx);
-        }
-    }
-
-    /// Asks for messages, if somebody listens and has room.
-    fn fetch(&mut self, fx: &mut Effects) {
-        if !self.subscribed(Interest::Messages) {
-            return;
-        }
-        let Some(link) = self.online.as_ref().map(|online| online.link) else { return };
-        let limit = self.mailbox.wants(self.setup.limits.offer_window);
-        if limit > 0 {
-            self.claim(Purpose::Offer(link), self.now, limit, self.setup.limits.c2d_lock, fx);
-        }
-    }
-
-    fn claim(&self, purpose: Purpose, at: Timestamp, limit: u32, lock: Duration, fx: &mut Effects) {
-        let scope = Scope::Queue(QueueId::mailbox(&self.address));
-        let hide_until = self.now.after(lock);
-        fx.claims.push((purpose, at, Claim { scope, limit, hide_until }));
-    }
-
-    fn claimed(&mut self, purpose: Purpose, limit: u32, items: Vec<Item>, fx: &mut Effects) {
-        match purpose {
-            Purpose::Offer(link) => {
-                if !self.is_current(link) {
-                    // The link left meanwhile. What was fetched for it goes back.
-                    self.mailbox.claimed(&[], 1, self.now, &self.setup.limits);
-                    return self.release(&items, fx);
-                }
-                let judged = self.mailbox.claimed(&items, limit, self.now, &self.setup.limits);
-                let mut dead = Vec::new();
-                for claimed in judged {
-                    match claimed.verdict {
-                        Verdict::Offer => {
-                            fx.say(link, Outbound::Offer(Box::new(claimed.delivery)));
-                        }
-                        Verdict::Dead(outcome) => dead.push((claimed.offered, outcome)),
-                    }
-                }
-                self.bury(dead, fx);
-            }
-            Purpose::Job => self.took(limit, items, fx),
-        }
-    }
-
-    fn claim_failed(&mut self, purpose: Purpose, fx: &mut Effects) {
-        match purpose {
-            Purpose::Offer(_) => self.mailbox.claim_failed(self.now.after(CLAIM_RETRY)),
-            Purpose::Job if self.busy == Busy::Claiming => {
-                self.busy = Busy::No;
-                self.again = false;
-                if let Some(Job::Ask { call, .. } | Job::Took { call, .. }) = self.jobs.pop_front()
-                {
-                    let error =
-                        HubError::new(ErrorKind::Unavailable, "the store cannot be reached");
-                    fx.fail(call, error);
-                }
-            }
-            Purpose::Job => {}
-        }
-    }
-
-    fn overdue(&mut self, items: &[Item], fx: &mut Effects) {
-        let limits = &self.setup.limits;
-        let (mut dead, mut alive) = (Vec::new(), Vec::new());
-        for item in items {
-            match Offered::from_item(item, limits) {
-                Some((offered, _)) if item.deadline <= self.now => {
-                    dead.push((offered, MessageOutcome::Expired));
-                }
-                Some((offered, _)) => alive.push(offered),
-                None => {}
-            }
-        }
-        self.bury(dead, fx);
-        if !alive.is_empty() {
-            self.enqueue(Job::Release(alive), fx);
-        }
-    }
-
-    fn bury(&mut self, dead: Vec<(Offered, MessageOutcome)>, fx: &mut Effects) {
-        if !dead.is_empty() {
-            self.enqueue(Job::Bury(dead), fx);
-        }
-    }
-
-    fn release(&mut self, items: &[Item], fx: &mut Effects) {
-        let limits = &self.setup.limits;
-        let offered: Vec<_> = items
-            .iter()
-            .filter_map(|item| Offered::from_item(item, limits).map(|(offered, _)| offered))
-            .collect();
-        if !offered.is_empty() {
-            self.enqueue(Job::Release(offered), fx);
-        }
-    }
-
-    fn loaded(&mut self, records: Vec<Option<Record>>, fx: &mut Effects) {
-        match std::mem::replace(&mut self.busy, Busy::No) {
-            Busy::Reading(slots) => {
-                let mut readable = true;
-                let needs = self.jobs.front().map_or(0, |job| job.needs().len());
-                self.fresh = slots.len() == needs;
-                for (slot, record) in slots.into_iter().zip(records) {
-                    readable &= self.documents.load(slot, record).is_ok();
-                }
-                if !readable {
-                    self.give_up("a stored document cannot be read", ErrorKind::Internal, fx);
-                }
-            }
-            Busy::ReadingItem => {
-                let item = records.into_iter().next().flatten();
-                let offered = match item {
-                    Some(Record::Item(item)) => Offered::from_item(&item, &self.setup.limits),
-                    _ => None,
-                };
-                if let Some(Job::Settle { found, .. }) = self.jobs.front_mut() {
-                    *found =
-                        offered.map_or(Found::Nothing, |(offered, _)| Found::Item(offered.into()));
-                }
-            }
-            // An answer to a question nobody asked changes nothing.
-            busy => self.busy = busy,
-        }
-    }
-
-    fn read_again(&mut self, fx: &mut Effects) {
-        match (&self.busy, self.jobs.front()) {
-            (Busy::Reading(slots), _) => {
-                let asks = slots.iter().map(|slot| Documents::ask(*slot, &self.address));
-                fx.reads.extend(asks);
-            }
-            (Busy::ReadingItem, Some(Job::Settle { token, .. })) => {
-                fx.reads.push(Ask::Item(QueueId::mailbox(&self.address), token.sequence));
-            }
-            _ => {}
-        }
-    }
-
-    /// Ends the job in hand with an error, so that the next can begin.
-    fn give_up(&mut self, message: &'static str, kind: ErrorKind, fx: &mut Effects) {
-        self.again = false;
-        let error = HubError::new(kind, message);
-        match self.jobs.pop_front() {
-            Some(Job::Connect { call, .. }) => {
-                fx.answer(call, Answer::Refused(Refusal::Unavailable(message)));
-            }
-            Some(Job::Ask { call, .. } | Job::Took { call, .. }) => fx.fail(call, error),
-            Some(Job::Report { link, tag, .. }) => fx.refuse_report(link, tag, error),
-            Some(Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag }) => {
-                fx.say(link, Outbound::Refused(tag, error));
-            }
-            Some(Job::Settle { by, .. }) => Self::answer_settle(by, Err(error), fx),
-            Some(Job::Leave { .. } | Job::Bury(_) | Job::Release(_) | Job::Review { .. })
-            | None => {}
-        }
-    }
-
-    fn answer_settle(by: By, result: Result<(), HubError>, fx: &mut Effects) {
-        match (by, result) {
-            (By::Call(call), Ok(())) => fx.answer(call, Answer::Done),
-            (By::Call(call), Err(error)) => fx.fail(call, error),
-            (By::Link(link, Some(tag)), Ok(())) => fx.say(link, Outbound::Receipt(tag)),
-            (By::Link(link, Some(tag)), Err(error)) => {
-                fx.say(link, Outbound::Refused(tag, error));
-            }
-            (By::Link(_, None), _) => {}
-        }
-    }
-
-    /// Does jobs until one has to wait.
-    fn advance(&mut self, fx: &mut Effects) {
-        while self.busy == Busy::No {
-            let Some(job) = self.jobs.front() else { return };
-            let missing: Vec<Slot> = job
-                .needs()
-                .iter()
-                .copied()
-                .filter(|slot| !self.documents.is_known(*slot))
-                .collect();
-            if !missing.is_empty() {
-                let asks = missing.iter().map(|slot| Documents::ask(*slot, &self.address));
-                fx.reads.extend(asks);
-                self.busy = Busy::Reading(missing);
-                return;
-            }
-            let Some(job) = self.jobs.pop_front() else { return };
-            if !std::mem::take(&mut self.again) {
-                self.rounds = 0;
-                self.mute_feedback = false;
-            }
-            self.decide(job, fx);
-            self.fresh = false;
-        }
-    }
-
-    /// Whether a refusal has to wait. What is cached may be outdated: only what was read for this
-    /// very job refuses it, and until then the job is decided again.
-    fn doubts(&mut self) -> bool {
-        if !self.fresh {
-            self.documents.forget();
-        }
-        !self.fresh
-    }
-
-    fn write(&mut self, job: Job, change: Change, after: After, fx: &mut Effects) {
-        self.jobs.push_front(job);
-        self.busy = Busy::Writing(after);
-        fx.change = Some(change);
-    }
-
-    fn read_item(&mut self, job: Job, token: &crate::frame::LockToken, fx: &mut Effects) {
-        self.jobs.push_front(job);
-        self.busy = Busy::ReadingItem;
-        fx.reads.push(Ask::Item(QueueId::mailbox(&self.address), token.sequence));
-    }
-
-    fn outcome(&mut self, outcome: Outcome, fx: &mut Effects) {
-        let Busy::Writing(after) = std::mem::replace(&mut self.busy, Busy::No) else { return };
-        let Some(job) = self.jobs.pop_front() else { return };
-        match outcome {
-            Outcome::Committed(issued) => {
-                self.committed(job, after, &issued, fx);
-            }
-            Outcome::Conflict => self.conflict(job, fx),
-            Outcome::Full(queue) => self.full(job, &queue, fx),
         }
     }
 }

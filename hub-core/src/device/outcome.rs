@@ -96,19 +96,6 @@ impl Device {
         }
     }
 
-    fn purge_on(&mut self, call: crate::id::CallId, purged: u64, fx: &mut Effects) {
-        let (taking, limit) = (Taking::Purge(purged), super::PURGE_STEP);
-        self.jobs.push_front(Job::Took { call, taking, limit, items: Vec::new() });
-        self.busy = super::Busy::Claiming;
-        self.claim(
-            super::Purpose::Job,
-            crate::time::Timestamp::MAX,
-            super::PURGE_STEP,
-            self.setup.limits.c2d_lock,
-            fx,
-        );
-    }
-
     /// Somebody else wrote first: what was read is forgotten, and the same job decided again.
     pub(super) fn conflict(&mut self, job: Job, fx: &mut Effects) {
         self.documents.forget();

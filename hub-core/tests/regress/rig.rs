@@ -29,6 +29,8 @@ pub(crate) struct Rig {
     pub(crate) now: Timestamp,
     pub(crate) limits: Limits,
     pub(crate) address: Address,
+    /// So many of the next changes are refused, as if others had written first.
+    pub(crate) conflicts: u32,
     batches: u128,
 }
 
@@ -56,7 +58,7 @@ impl Rig {
         };
         let machines = vec![machine("a"), machine("b")];
         let store = MemoryStore::new();
-        Self { store, machines, now: START, limits, address, batches: 0 }
+        Self { store, machines, now: START, limits, address, conflicts: 0, batches: 0 }
     }
 
     /// Registers the device, or changes its status.
@@ -154,7 +156,14 @@ impl Rig {
             inputs.push(Input::Loaded(records));
         }
         if let Some(change) = fx.change.take() {
-            inputs.push(Input::Outcome(self.commit(change)));
+            let outcome = match self.conflicts.checked_sub(1) {
+                None => self.commit(change),
+                Some(less) => {
+                    self.conflicts = less;
+                    Outcome::Conflict
+                }
+            };
+            inputs.push(Input::Outcome(outcome));
         }
         for claim in fx.claims.drain(..) {
             let (purpose, limit) = (claim.0, claim.2.limit);

@@ -118,11 +118,14 @@ async fn send(mut call: Call) -> Answer {
     let id = message.message_id().unwrap_or("").to_owned();
     call.allow(Action::SendMessage(&address)).await?;
     let sent = call.hub().send(&address, message).await?;
+    // The message is sent. What cannot be said about its queue is left open, since a client that saw
+    // an error would send again.
+    let depth = call.hub().queue_depth(&address).await.ok();
     let document = json!({
         "messageId": id,
         "sequenceNumber": sent.sequence.0,
         "expiryTimeUtc": sent.expiry.to_string(),
-        "depth": call.hub().queue_depth(&address).await?,
+        "depth": depth,
         "depthMax": call.limits().c2d_depth_max,
     });
     Ok(respond::json(StatusCode::CREATED, &document))

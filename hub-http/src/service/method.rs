@@ -78,7 +78,7 @@ async fn invoke(mut call: Call) -> Answer {
     let payload = request.payload.map_or("null", RawValue::get);
     let method = MethodCall::new(method)
         .with_payload(payload.to_owned())
-        .with_response_timeout(waits.response.saturating_sub(EARLY).max(EARLY))
+        .with_response_timeout(waits.patience())
         .with_connect_timeout(waits.connect);
     match call.hub().invoke(&address, method).await {
         Ok(reply) => Ok(respond::json_text(StatusCode::OK, answer(&reply).into())),
@@ -93,6 +93,11 @@ struct Waits {
 }
 
 impl Waits {
+    /// How long an answer is really waited for.
+    fn patience(&self) -> Duration {
+        self.response.saturating_sub(EARLY).max(EARLY)
+    }
+
     fn of(request: &Request<'_>, limits: &Limits) -> Result<Self, Problem> {
         let check =
             |name: &str, given: Option<u64>, default: Duration, min: Duration, max: Duration| {
@@ -165,6 +170,7 @@ mod tests {
         assert_eq!(python.payload.map(RawValue::get), Some("{\"x\":1}"));
         let waits = Waits::of(&python, &Limits::default()).unwrap();
         assert_eq!((waits.response.as_secs(), waits.connect.as_secs()), (10, 5));
+        assert_eq!(waits.patience(), Duration::from_millis(9800));
         let empty = request(r#"{"methodName":"reboot","payload":"","timeoutInSeconds":1}"#);
         assert_eq!(empty.payload.map(RawValue::get), Some("\"\""));
         let waits = Waits::of(&empty, &Limits::default()).unwrap();

@@ -33,6 +33,8 @@ async fn a_message_goes_from_a_back_end_to_a_device() {
         "messageId": "m1",
         "sequenceNumber": 1,
         "expiryTimeUtc": "2027-01-15T08:30:00.0000000Z",
+        "depth": 1,
+        "depthMax": 50,
     });
     assert_eq!(sent.json(), want);
     let peeked = service.get(&format!("{QUEUE}/peek")).await.expect(200).json();

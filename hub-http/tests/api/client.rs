@@ -45,8 +45,8 @@ pub(crate) async fn server_with(
 ) -> Server {
     let hub = hub(Hub::builder(MemoryStore::new()).host_name("hub.test")).start().unwrap();
     let builder = http(HttpTransport::builder().listen(any_port()));
-    let transport = builder.bind().await.unwrap();
-    let address = transport.local_addrs().next().unwrap();
+    let transport = builder.bind().unwrap();
+    let address = transport.local_addrs()[0];
     hub.serve(transport);
     Server { hub, address }
 }

@@ -84,8 +84,8 @@ async fn fixture() -> Fixture {
             .start()
             .unwrap();
         let builder = hub_http::HttpTransport::builder().listen_tls(any_port(), tls);
-        let transport = builder.bind().await.unwrap();
-        let address = transport.local_addrs().next().unwrap();
+        let transport = builder.bind().unwrap();
+        let address = transport.local_addrs()[0];
         hub.serve(transport);
         crate::client::Server { hub, address }
     };

@@ -53,14 +53,21 @@ impl Core {
             // A process that was killed may have left names that are not durable yet.
             opening.disk.sync_directory().map_err(opening.failed(""))?;
         }
-        let meta = opening.meta(&*tree)?;
-        opening.segments(&meta)?;
+        let (meta, fresh) = opening.meta(&*tree)?;
+        opening.segments(&meta, fresh)?;
         opening.rows(&*tree, &meta)?;
-        let tail = match opening.segments.is_empty() {
-            true => opening.begin(&tuning)?,
-            false => opening.journal(&meta)?,
-        };
-        opening.finish(tree, meta, tail, sync, tuning)
+        if !opening.segments.is_empty() {
+            let tail = opening.journal(&meta)?;
+            return opening.finish(tree, meta, tail, sync, tuning);
+        }
+        let tail = opening.begin(&tuning)?;
+        let path = opening.disk.describe("state");
+        let mut core = opening.finish(tree, meta, tail, sync, tuning)?;
+        // From now on the state knows of the journal, so a journal that is missing is missed.
+        let checkpoint = core.checkpoint();
+        checkpoint.write(&core.shared).map_err(|error| OpenError::io(path, error))?;
+        core.checkpointed(&checkpoint);
+        Ok(core)
     }
 }
 
@@ -70,8 +77,8 @@ impl Opening {
         move |error| OpenError::io(&path, error)
     }
 
-    /// The last checkpoint; that of an empty store if there is none.
-    fn meta(&self, tree: &dyn Tree) -> Result<Meta, OpenError> {
+    /// The last checkpoint; that of an empty store, and `true`, if there is none.
+    fn meta(&self, tree: &dyn Tree) -> Result<(Meta, bool), OpenError> {
         let path = self.disk.describe("state");
         let empty = Meta {
             store: self.store,
@@ -83,15 +90,15 @@ impl Opening {
             numbers: Vec::new(),
         };
         match Meta::read(tree).map_err(|error| OpenError::io(&path, error))? {
-            None => Ok(empty),
-            Some(Some(meta)) if meta.store == self.store => Ok(meta),
+            None => Ok((empty, true)),
+            Some(Some(meta)) if meta.store == self.store => Ok((meta, false)),
             Some(Some(_)) => Err(OpenError::damaged(path, "the state of another store")),
             Some(None) => Err(OpenError::damaged(path, "a checkpoint in an unknown format")),
         }
     }
 
     /// Finds the segments: an unbroken row of numbers up to the last.
-    fn segments(&mut self, meta: &Meta) -> Result<(), OpenError> {
+    fn segments(&mut self, meta: &Meta, fresh: bool) -> Result<(), OpenError> {
         let names = self.disk.list().map_err(self.failed(""))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
         numbers.sort_unstable();
@@ -105,8 +112,8 @@ impl Opening {
         row.reverse();
         let needed = meta.at.segment;
         let has = row.binary_search(&needed).is_ok();
-        let empty = row.is_empty() && meta.next_group == 1;
-        if !has && !empty {
+        let new = fresh && row.is_empty();
+        if !has && !new {
             let what = "missing, and the state says that it is needed";
             return Err(OpenError::damaged(self.disk.describe(&segment::name(needed)), what));
         }

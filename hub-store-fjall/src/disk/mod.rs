@@ -36,10 +36,28 @@ pub(crate) trait File: Debug + Send + Sync + 'static {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Reads until the buffer is full or the file ends; how much it was.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes zeros from the beginning on, so that the space is allocated. May pass by the system's
+    /// cache, so nothing of the file may have been written before.
+    fn fill(&self, length: u64) -> io::Result<()>;
     /// Makes what was written durable.
     fn sync_data(&self) -> io::Result<()>;
     /// How long the file is.
     fn length(&self) -> io::Result<u64>;
+}
+
+/// Zeros are written in pieces of this size.
+const PIECE: usize = 1 << 20;
+
+/// Writes zeros with `write_at`.
+pub(crate) fn fill_through(file: &dyn File, length: u64) -> io::Result<()> {
+    let zeros = vec![0; PIECE];
+    let mut at = 0;
+    while at < length {
+        let piece = crate::codec::index(length - at).min(PIECE);
+        file.write_at(zeros.get(..piece).unwrap_or_default(), at)?;
+        at += crate::codec::long(piece);
+    }
+    Ok(())
 }
 
 /// Reads a whole file.

@@ -227,6 +227,10 @@ impl File for SimFile {
         Ok(length)
     }
 
+    fn fill(&self, length: u64) -> io::Result<()> {
+        super::fill_through(self, length)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         let world = &mut *self.disk.world();
         // A sync that fails has kept what it could, and nobody knows what that is.

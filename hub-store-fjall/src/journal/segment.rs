@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::codec::{Fields, long};
+use crate::codec::Fields;
 use crate::disk::{Disk, File};
 
 const MAGIC: &[u8; 8] = b"hubsegmt";
@@ -13,8 +13,6 @@ const VERSION: u32 = 1;
 pub(crate) const DATA: u64 = 512;
 /// The file that becomes the next segment, while it is made.
 pub(crate) const NEXT: &str = "next.seg";
-/// Zeros are written in pieces of this size.
-const PIECE: usize = 1 << 20;
 
 /// A segment that groups are, or were, written to.
 #[derive(Debug)]
@@ -136,13 +134,7 @@ impl Wish {
             }
             _ => {
                 let file = disk.create(NEXT)?;
-                let zeros = vec![0; PIECE];
-                let mut at = 0;
-                while at < self.capacity {
-                    let piece = crate::codec::index(self.capacity - at).min(PIECE);
-                    file.write_at(zeros.get(..piece).unwrap_or_default(), at)?;
-                    at += long(piece);
-                }
+                file.fill(self.capacity)?;
                 file
             }
         };

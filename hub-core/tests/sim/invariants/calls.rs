@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use hub_core::device::{Answer, Request};
 use hub_core::frame::Outbound;
+use hub_core::id::Address;
 
 use super::{Invariant, ensure};
 use crate::fact::{Call, Fact, Moment, Wish};
@@ -12,8 +13,8 @@ use crate::world::World;
 
 #[derive(Default)]
 pub(crate) struct Calls {
-    /// Open calls by the node they were put to, with what they asked for.
-    open: BTreeMap<Call, (usize, String)>,
+    /// Open calls, with the node they were put to and what they asked for.
+    open: BTreeMap<Call, (usize, Address, Wish)>,
     ended: BTreeSet<Call>,
     payloads: BTreeMap<Call, Bytes>,
     dispatched: BTreeSet<Bytes>,
@@ -32,7 +33,7 @@ impl Invariant for Calls {
                     let text = format!("{method:?}");
                     self.payloads.insert(*call, payload_in(&text));
                 }
-                self.open.insert(*call, (*node, format!("{address}: {wish:?}")));
+                self.open.insert(*call, (*node, address.clone(), wish.clone()));
             }
             Fact::Answered { call, answer } => {
                 ensure(self.ended.insert(*call), || {
@@ -48,7 +49,7 @@ impl Invariant for Calls {
             Fact::Cancelled { call } => {
                 self.open.remove(call);
             }
-            Fact::Crashed { node } => self.open.retain(|_, (at, _)| at != node),
+            Fact::Crashed { node } => self.open.retain(|_, (at, ..)| at != node),
             Fact::Told { outbound: Outbound::Call(_, _, payload), .. } => {
                 let fresh = self.dispatched.insert(payload.clone());
                 ensure(fresh, || format!("{payload:?} was dispatched twice"))?;

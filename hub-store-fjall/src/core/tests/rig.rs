@@ -323,7 +323,7 @@ impl Script {
             0 => self.random.below(5000),
             _ => self.random.below(200),
         };
-        let fill = self.random.next() as u8;
+        let fill = self.random.number() as u8;
         Bytes::from(vec![fill; length as usize])
     }
 

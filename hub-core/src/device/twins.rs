@@ -1,0 +1,135 @@
+//! The twin: what devices report and see, and what back ends write.
+
+use bytes::Bytes;
+
+use super::Device;
+use super::cache::Cached;
+use super::effect::{Answer, Effects};
+use super::input::Request;
+use super::job::{After, Job};
+use crate::error::{CloseReason, HubError};
+use crate::frame::{Interest, Outbound};
+use crate::id::{CallId, LinkId, Tag};
+use crate::store::{Change, Key};
+use crate::twin::{Patch, ServicePatch, TwinChange};
+
+impl Device {
+    pub(super) fn report(&mut self, job: Job, fx: &mut Effects) {
+        let Job::Report { link, epoch, tag, patch, if_version } = &job else { return };
+        let (link, tag) = (*link, *tag);
+        let session = self.documents.session.at(Key::session(&self.address));
+        let twin = self.documents.twin.at(Key::twin(&self.address));
+        let (Some(session), Some(guard)) = (session, twin) else {
+            if self.doubts() {
+                return self.jobs.push_front(job);
+            }
+            return fx.refuse_report(link, tag, HubError::not_found(&self.address));
+        };
+        if !self.is_live(*epoch) {
+            if self.doubts() {
+                return self.jobs.push_front(job);
+            }
+            // Taken over, perhaps on another node: an older link writes nothing.
+            if self.is_current(link) {
+                self.close(CloseReason::TakenOver, fx);
+            }
+            return;
+        }
+        let Cached::Known(_, twin) = &mut self.documents.twin else { return };
+        let limits = &self.setup.limits;
+        let changed = Patch::parse(patch, limits)
+            .and_then(|parsed| twin.report(&parsed, *if_version, self.now, limits));
+        match changed {
+            Ok(change) if !change.is_empty() => {
+                // The twin is changed in place; until the outcome is known nobody reads it,
+                // and a refusal forgets it.
+                let after = After::Reported { version: twin.reported_version() };
+                let change = Change::new().require(&session).replace(&guard, twin.encode());
+                self.write(job, change, after, fx);
+            }
+            // Nothing will be written, so no guard would tell that this is outdated.
+            _ if !self.fresh => {
+                self.documents.forget();
+                self.jobs.push_front(job);
+            }
+            Ok(_) => {
+                let version = twin.reported_version();
+                self.reported(link, tag, version, fx);
+            }
+            Err(error) => fx.refuse_report(link, tag, error.into()),
+        }
+    }
+
+    pub(super) fn reported(&self, link: LinkId, tag: Tag, version: u64, fx: &mut Effects) {
+        fx.tally.reports += 1;
+        // Answers go only to a session that listens for them; a stock client that does not
+        // would take them for something else.
+        if self.subscribed(Interest::TwinResponses) {
+            fx.say(link, Outbound::Reported(tag, version));
+        } else {
+            fx.say(link, Outbound::Receipt(tag));
+        }
+    }
+
+    pub(super) fn get_twin(&mut self, link: LinkId, tag: Tag, fx: &mut Effects) {
+        if !self.fresh {
+            // No guard would tell that the cached one is outdated.
+            self.documents.twin = Cached::Unknown;
+            return self.jobs.push_front(Job::GetTwin { link, tag });
+        }
+        match self.documents.twin.get() {
+            _ if !self.subscribed(Interest::TwinResponses) => {
+                fx.say(link, Outbound::Receipt(tag));
+            }
+            Some(twin) => fx.say(link, Outbound::Twin(tag, twin.device_view())),
+            None => fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address))),
+        }
+    }
+
+    pub(super) fn write_twin(
+        &mut self,
+        call: CallId,
+        patch: ServicePatch,
+        if_match: Option<String>,
+        replace: bool,
+        fx: &mut Effects,
+    ) {
+        let request = |patch, if_match| match replace {
+            true => Request::ReplaceTwin(patch, if_match),
+            false => Request::PatchTwin(patch, if_match),
+        };
+        let guard = self.documents.twin.at(Key::twin(&self.address));
+        let (Cached::Known(_, twin), Some(guard), Some(_)) =
+            (&mut self.documents.twin, guard, self.documents.identity.get())
+        else {
+            return self.not_found(call, request(patch, if_match), fx);
+        };
+        let (now, limits) = (self.now, &self.setup.limits);
+        let etag = if_match.as_deref();
+        let result = if replace {
+            twin.replace(&patch, etag, now, limits)
+        } else {
+            twin.patch(&patch, etag, now, limits)
+        };
+        match result {
+            Ok(change) if !change.is_empty() => {
+                let after = After::TwinWritten { notice: notice_of(&change) };
+                let write = Change::new().replace(&guard, twin.encode());
+                let request = request(patch, if_match);
+                self.write(Job::Ask { call, request }, write, after, fx);
+            }
+            // Nothing will be written, so no guard would tell that this is outdated.
+            _ if !self.fresh => {
+                self.documents.forget();
+                let request = request(patch, if_match);
+                self.jobs.push_front(Job::Ask { call, request });
+            }
+            Ok(_) => fx.answer(call, Answer::Twin(twin.clone())),
+            Err(error) => fx.fail(call, error.into()),
+        }
+    }
+}
+
+fn notice_of(change: &TwinChange) -> Option<(u64, Bytes)> {
+    change.desired_notice().map(|notice| (notice.version, notice.body))
+}
