@@ -6,6 +6,14 @@
     reason = "tests fail by panicking"
 )]
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod scratch;
 
 use std::fs;
