@@ -1,9 +1,6 @@
 //! The conformance kit on the embedded store, alone and inside a store that fails; and alone with
 //! everything so small that segments turn, checkpoints run and caches miss all the time.
 
-<<<<<<< HEAD
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
-=======
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,7 +8,6 @@
     clippy::indexing_slicing,
     reason = "a test ends where something is not as it should be"
 )]
->>>>>>> fjall
 
 mod scratch;
 

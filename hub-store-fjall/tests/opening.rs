@@ -1,10 +1,4 @@
 //! Bad luck on a real disk: each gets one clear line, and nothing is damaged.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
 
 #![allow(
     clippy::unwrap_used,
