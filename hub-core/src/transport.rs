@@ -22,6 +22,7 @@
 //!   what broke as [`DisconnectCause::ConnectionLost`].
 //! - **T12** What the hub refuses ([`Outbound::Refused`]) is never told as done. It is told in the
 //!   protocol's words; a protocol that has none for it closes the connection.
+//! - **T13** A peer that has not said who it is within `Limits::handshake_timeout` is closed.
 //!
 //! [`Outbound::Receipt`]: crate::frame::Outbound::Receipt
 //! [`Outbound::Reported`]: crate::frame::Outbound::Reported

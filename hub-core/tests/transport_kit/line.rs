@@ -124,9 +124,13 @@ async fn serve_one(
     let (read, mut write) = stream.into_split();
     let mut lines = Lines { read, buffer: BytesMut::new() };
     let mut out = Vec::new();
+    let patience = match bug {
+        Bug::WaitsForHello => Duration::MAX,
+        _ => hub.limits().handshake_timeout,
+    };
     let introduction = tokio::select! {
         () = shutdown.requested() => return Ended::ByHub,
-        said = tokio::time::timeout(hub.limits().handshake_timeout, lines.next()) => said,
+        said = tokio::time::timeout(patience, lines.next()) => said,
     };
     let Ok(Ok(FromDevice::Hello { host, address, token })) = introduction else {
         return Ended::Nonsense;

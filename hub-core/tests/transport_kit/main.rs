@@ -11,8 +11,11 @@ mod everything {
 
 /// A protocol that can do little: the cases it has no words for are listed as ignored.
 mod little {
+    use crate::planted::Bug;
+    use crate::probe::{LineFixture, LittleFixture};
+
     hub_core::transport_tests!(
-        crate::probe::LineFixture::new(crate::planted::Bug::None),
-        without: lasting pipelined messages dispositions methods desired twins
+        LittleFixture(LineFixture::new(Bug::None)),
+        without: introduced lasting pipelined messages dispositions methods desired twins
     );
 }

@@ -40,6 +40,8 @@ pub(crate) enum Bug {
     EndsOnNonsense,
     /// Goes on serving after the signal.
     IgnoresShutdown,
+    /// Waits for a hello for as long as it takes.
+    WaitsForHello,
 }
 
 /// Whether a case fails. One that never ends fails as well, only later.
@@ -82,6 +84,7 @@ caught! {
     a_logged_payload: LogsPayloads by twin::t7_twins_never_reach_a_log;
     a_goodbye_not_told: LosesGoodbyes by connect::t11_a_goodbye_is_told_as_clean;
     a_babbler_that_ends_all: EndsOnNonsense by connect::t6_malformed_input_ends_this_link_only;
+    a_patient_listener: WaitsForHello by connect::t13_who_says_nothing_is_closed;
     a_shutdown_not_heard: IgnoresShutdown
         by shutdown::t8_nobody_new_is_served, shutdown::t8_serve_returns_when_there_is_nobody;
 }

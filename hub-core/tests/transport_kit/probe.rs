@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use hub_core::conformance::transport::{
-    Desired, Dispositions, Fixture, Heard, Hearing, Lasting, Login, Messages, Methods, Pipelined,
-    Probe, Refused, Twins,
+    Desired, Dispositions, Fixture, Heard, Hearing, Introduced, Lasting, Login, Messages, Methods,
+    Pipelined, Probe, Refused, Twins,
 };
 use hub_core::engine::Hub;
 use hub_core::frame::{Disposition, Interest};
@@ -61,6 +61,47 @@ impl Fixture for LineFixture {
             other => Err(Refused(format!("{other:?}"))),
         }
     }
+}
+
+impl Introduced for LineFixture {
+    fn addr(&self) -> SocketAddr {
+        self.addr.unwrap()
+    }
+}
+
+/// A fixture and a device without any ability: what is the least that can be tried.
+pub(crate) struct LittleFixture(pub(crate) LineFixture);
+
+pub(crate) struct LittleProbe(LineProbe);
+
+#[async_trait]
+impl Fixture for LittleFixture {
+    type Probe = LittleProbe;
+
+    fn store(&mut self) -> Arc<dyn Store> {
+        self.0.store()
+    }
+
+    async fn serve(&mut self, hub: &Hub) {
+        self.0.serve(hub).await;
+    }
+
+    async fn connect(&mut self, login: &Login) -> Result<LittleProbe, Refused> {
+        self.0.connect(login).await.map(LittleProbe)
+    }
+}
+
+#[async_trait]
+impl Probe for LittleProbe {
+    async fn publish(&mut self, body: &[u8], properties: &[(&str, &str)]) -> Result<(), Refused> {
+        self.0.publish(body, properties).await
+    }
+
+    async fn babble(&mut self) {
+        self.0.babble().await;
+    }
+
+    async fn vanish(self) {}
 }
 
 pub(crate) struct LineProbe {

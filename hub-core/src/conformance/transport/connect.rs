@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::world::{
-    CLOSE_TIME_MAX, HOST, TOKEN_LIFE, World, connect, end_of, must_be_refused, soon, token_of,
+    CLOSE_TIME_MAX, HOST, SOON, TOKEN_LIFE, World, connect, end_of, must_be_refused, soon, token_of,
 };
-use super::{Captured, Fixture, Lasting, Login, Probe};
+use super::{Captured, Fixture, Introduced, Lasting, Login, Probe};
 use crate::error::{CloseReason, DisconnectCause};
 use crate::id::Address;
 use crate::limits::Limits;
@@ -71,6 +71,26 @@ pub async fn t9_a_module_is_somebody_of_its_own<F: Fixture>(fixture: &mut F) {
     assert_eq!(events[0].sender, module.address);
     let foreign = Login { token: device.token.clone(), ..module };
     must_be_refused(fixture, &foreign, "a module with its device's token").await;
+}
+
+/// Who connects and does not say who it is takes no place for long.
+pub async fn t13_who_says_nothing_is_closed<F: Introduced>(fixture: &mut F) {
+    let limits = Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() };
+    let world = World::with(fixture, limits).await;
+    let addr = fixture.addr();
+    let silent = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(addr)?;
+        stream.set_read_timeout(Some(SOON))?;
+        // What it is told, if anything, ends with the connection.
+        match std::io::copy(&mut stream, &mut std::io::sink()) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(0),
+            other => other,
+        }
+    });
+    let closed = silent.await.expect("the task lives");
+    assert!(closed.is_ok(), "who says nothing is still connected after {SOON:?}: {closed:?}");
+    world.connections_become(0).await;
+    world.device(fixture, "d1").await;
 }
 
 /// A goodbye reaches the hub as one.

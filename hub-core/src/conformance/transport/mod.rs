@@ -18,11 +18,12 @@
 //! What the protocol has no words for is named in the line:
 //!
 //! ```ignore
-//! hub_core::transport_tests!(MyFixture::new(), without: lasting pipelined methods desired twins);
+//! hub_core::transport_tests!(MyFixture::new(), without: introduced lasting pipelined methods desired twins);
 //! ```
 //!
 //! | word | trait | what it is |
 //! |---|---|---|
+//! | `introduced` | [`Introduced`], of the fixture | TCP connections that begin with a hello |
 //! | `lasting` | [`Lasting`] | a connection that stays until one side ends it |
 //! | `pipelined` | [`Pipelined`] | saying more before it was answered |
 //! | `messages` | [`Messages`] | cloud-to-device messages |
@@ -61,8 +62,8 @@ use std::time::Duration;
 pub use self::captured::Captured;
 pub use self::gate::{Gate, Gated, Held};
 pub use self::probe::{
-    Desired, Dispositions, Fixture, Heard, Hearing, Lasting, Login, Messages, Methods, Pipelined,
-    Probe, Refused, Twins,
+    Desired, Dispositions, Fixture, Heard, Hearing, Introduced, Lasting, Login, Messages, Methods,
+    Pipelined, Probe, Refused, Twins,
 };
 pub use self::world::HOST;
 
@@ -102,6 +103,7 @@ macro_rules! transport_tests {
                 t9_an_expired_token_is_refused []
                 t9_an_unknown_or_disabled_device_is_refused []
                 t9_a_module_is_somebody_of_its_own []
+                t13_who_says_nothing_is_closed [introduced]
                 t11_a_goodbye_is_told_as_clean [lasting]
                 t11_a_lost_connection_is_told_as_lost [lasting]
                 t4_a_connection_taken_over_is_closed [lasting]
@@ -186,6 +188,11 @@ macro_rules! __transport_case {
     ($fixture:expr; $subject:ident $case:ident [$need:ident $($needs:ident)*] $without:tt / []) => {
         $crate::__transport_case! { $fixture; $subject $case [$($needs)*] $without / $without }
     };
+    ($f:expr; $s:ident $case:ident [introduced $($n:ident)*] $w:tt / [introduced $($l:ident)*]) => {
+        #[test]
+        #[ignore = "not applicable: peers do not connect over TCP with a hello"]
+        fn $case() {}
+    };
     ($f:expr; $s:ident $case:ident [lasting $($n:ident)*] $w:tt / [lasting $($l:ident)*]) => {
         #[test]
         #[ignore = "not applicable: the protocol has no lasting connections"]
@@ -234,6 +241,7 @@ macro_rules! __transport_case {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __transport_ability {
+    (introduced) => {};
     (lasting) => {};
     (pipelined) => {};
     (messages) => {};

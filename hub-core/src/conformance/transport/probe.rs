@@ -3,6 +3,7 @@
 //! A protocol need not do everything. Every ability that some protocol lacks is a trait of its own,
 //! so a case that needs it does not compile for a probe without it, and cannot pass by accident.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -33,6 +34,12 @@ pub trait Fixture: Send {
     /// # Errors
     /// [`Refused`] when the hub does not let it in, or nobody listens.
     async fn connect(&mut self, login: &Login) -> Result<Self::Probe, Refused>;
+}
+
+/// Listens on TCP, for peers that first say who they are.
+pub trait Introduced: Fixture {
+    /// Where the hub served last is listening.
+    fn addr(&self) -> SocketAddr;
 }
 
 /// Who connects, and how.
