@@ -17,12 +17,7 @@
 //! The modules of floor 0 may know each other: they are one body of plain data. Those of floor 2 may
 //! not: what two of them share lies below. `engine` and `transport` know each other: a transport is
 //! handed a hub, and a hub runs transports.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes, BytesMut};
 use hub_core::conformance::transport::{
-    Desired, Fixture, Heard, Hearing, Lasting, Login, Messages, Methods, Pipelined, Probe, Refused,
-    Twins,
+    Desired, Fixture, Heard, Hearing, Introduced, Lasting, Login, Messages, Methods, Pipelined,
+    Probe, Refused, Twins,
 };
 use hub_core::envelope::{Property, SystemProperty};
 use hub_core::frame::Interest;
@@ -28,6 +28,12 @@ hub_core::transport_tests!(MqttFixture { addr: None }, without: dispositions);
 
 struct MqttFixture {
     addr: Option<SocketAddr>,
+}
+
+impl Introduced for MqttFixture {
+    fn addr(&self) -> SocketAddr {
+        self.addr.unwrap()
+    }
 }
 
 #[async_trait]

@@ -5,6 +5,11 @@
 //! `kept`, `devices`, `segments`. A third argument says how many events or devices. Each prints its conditions with its results; see
 //! `docs/decisions/0010-embedded-store.md` for what was compared with what.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "places are taken modulo the length, in a program that measures"
+)]
+
 use std::error::Error;
 use std::io::Write;
 use std::num::NonZeroU32;

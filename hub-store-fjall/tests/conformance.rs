@@ -1,6 +1,14 @@
 //! The conformance kit on the embedded store, alone and inside a store that fails; and alone with
 //! everything so small that segments turn, checkpoints run and caches miss all the time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod scratch;
 
 use async_trait::async_trait;

@@ -54,6 +54,8 @@ fn open(path: &Path, cache_bytes: u64) -> io::Result<Open> {
         // Checkpoints say when to sync, and nothing is to be written behind their back.
         .manual_journal_persist(true)
         .cache_size(cache_bytes)
+        // What opening has to read again is bounded by this; 64 MiB is the least.
+        .max_journaling_size(64 << 20)
         .worker_threads(1)
         .open()
         .map_err(failed)?;

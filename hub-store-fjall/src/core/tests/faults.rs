@@ -1,10 +1,12 @@
 //! Operations that fail while the power stays on.
 
 use hub_core::conformance::store::Random;
-use hub_core::id::Partition;
-use hub_core::store::{Entry, StoreErrorKind};
+use hub_core::id::{Partition, SequenceNumber};
+use hub_core::store::{Batch, BatchId, Change, Entries, Entry, StoreErrorKind};
+use hub_core::time::Timestamp;
 
-use super::super::command::Answer;
+use super::super::command::{Answer, Command};
+use super::super::work::Work;
 use super::crashes::{GROUPS, Reference, recover, reference, run};
 use super::rig::{PARTITIONS, Rig, all_ok, told};
 
@@ -136,5 +138,28 @@ fn the_bound_on_bytes_keeps_the_newest_entries() {
                 assert!(all.ends_with(&kept), "seed {seed}: the newest, without a gap");
             }
         }
+    }
+}
+
+#[test]
+fn a_trim_leaves_what_is_appended_after_it_in_its_group() {
+    let mut rig = Rig::new();
+    rig.open().unwrap();
+    let append = |id| {
+        let entries = Entries::one("x".into());
+        let change = Change::new().append(Partition(0), Timestamp::ZERO, entries);
+        Command::Commit(Work::new(&Batch {
+            id: BatchId(id),
+            changes: vec![change],
+            nudges: vec![],
+        }))
+    };
+    let trim = Command::Trim(Partition(0), SequenceNumber(100));
+    assert!(all_ok(&rig.group(&[append(1), trim, append(2)])));
+    for _ in 0..2 {
+        let kept = rig.entries(Partition(0)).unwrap();
+        let numbers: Vec<_> = kept.iter().map(|entry| entry.sequence.0).collect();
+        assert_eq!(numbers, [2]);
+        rig.open().unwrap();
     }
 }
