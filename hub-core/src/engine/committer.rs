@@ -14,10 +14,10 @@ use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
+use super::asking::Asker;
 use super::line::{Line, lock};
 use super::meter::{Began, Load, Meter, Waits};
 use super::once::{Boxed, poll_once};
-use super::shard::Asker;
 use crate::id::{LinkId, Tag};
 use crate::limits::Limits;
 use crate::store::{Batch, BatchId, Change, Outcome, Store, StoreError, StoreErrorKind};

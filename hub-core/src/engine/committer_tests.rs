@@ -151,7 +151,7 @@ impl Bench {
             script.clone(),
             Arc::new(limits),
             Handle::current(),
-            Arc::new(Meter::default()),
+            Arc::new(Meter::new("")),
             PREFIX,
         );
         Self { script, told: Arc::new(Told::default()), committer: Arc::new(committer) }

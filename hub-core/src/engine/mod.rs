@@ -11,6 +11,8 @@
 //! **Invariant:** no lock is held across an await.
 //! **Invariant:** a receipt leaves after the outcome of its change, never before.
 
+mod admit;
+mod asking;
 mod builder;
 mod clock;
 mod committer;
@@ -31,6 +33,7 @@ mod registry;
 mod shard;
 mod shutdown;
 mod tasks;
+mod turn;
 
 pub use self::builder::{BuildError, HubBuilder, PARTITIONS_DEFAULT, PARTITIONS_MAX};
 pub use self::clock::{Clock, ManualClock, SystemClock};

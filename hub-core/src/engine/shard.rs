@@ -6,48 +6,46 @@
 //! between the caller's task and the connection's. `docs/decisions/0002-a-shard-is-a-lock.md` has
 //! the reasons and figures.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
 use futures::channel::oneshot;
 use tokio::sync::Notify;
 
-use super::committer::{Committer, Done, Finish};
+use super::asking::{Asker, Todo};
+use super::committer::{Committer, Done};
 use super::core::Core;
 use super::line::{Line, lock};
 use super::meter::{Ages, Born};
-use super::once::{Boxed, poll_once};
-use crate::device::{Answer, Device, Effects, Input, LifecycleKind, Purpose, Said};
-use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
-use crate::frame::Outbound;
+use crate::device::{Answer, Effects, Input};
+use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, CallId, LinkId, Partition};
-use crate::node::{Inboxes, Incarnation, Node};
-use crate::store::{Ask, Change, Claim, Item, Outcome, Record, StoreError, StoreErrorKind};
+use crate::node::{Inboxes, Node};
+use crate::store::{Change, Outcome};
 use crate::time::Timestamp;
 
-struct State {
-    node: Node,
-    lines: HashMap<LinkId, Arc<Line>>,
-    calls: HashMap<CallId, Caller>,
+/// What the lock guards.
+pub(super) struct State {
+    pub(super) node: Node,
+    pub(super) lines: HashMap<LinkId, Arc<Line>>,
+    pub(super) calls: HashMap<CallId, Caller>,
     /// Since when these wait.
     ages: Ages,
-    fx: Effects,
+    pub(super) fx: Effects,
     last_call: u64,
 }
 
 /// Somebody who waits for an answer of a device's machine.
-struct Caller {
-    of: Address,
+pub(super) struct Caller {
+    pub(super) of: Address,
     answer: oneshot::Sender<Answer>,
     born: Born,
 }
 
 impl State {
-    fn answer(&mut self, call: CallId, answer: Answer) {
+    pub(super) fn answer(&mut self, call: CallId, answer: Answer) {
         if let Some(caller) = self.calls.remove(&call) {
             self.ages.leave(caller.born);
             // A caller that went away meanwhile has cancelled.
@@ -59,38 +57,19 @@ impl State {
 pub(crate) struct Shard {
     pub(crate) core: Arc<Core>,
     pub(crate) partition: Partition,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     pub(crate) committer: Arc<Committer>,
     /// The earliest deadline may have changed.
     pub(crate) rearm: Notify,
     /// Entries were appended to this shard's partition.
     pub(crate) appended: Notify,
     /// Milliseconds of the deadline the timer task sleeps for, to leave it alone if none is earlier.
-    armed: AtomicU64,
+    pub(super) armed: AtomicU64,
     /// Inputs that were turned away because too many waited for their device.
-    turned_away: AtomicU64,
+    pub(super) turned_away: AtomicU64,
     /// Requests that were turned away because too much waited for the store.
     pub(crate) throttled: AtomicU64,
 }
-
-/// What a turn wants of the store, besides changes.
-enum Io {
-    Read(Asker, Vec<Ask>),
-    Claim(Asker, Purpose, Timestamp, Claim),
-}
-
-/// The machine that waits for an answer. A later one of the same device has not asked for it.
-#[derive(Debug, Clone)]
-pub(crate) struct Asker {
-    address: Address,
-    incarnation: Incarnation,
-}
-
-type Todo = VecDeque<Io>;
-
-type Loaded = Result<Vec<Option<Record>>, StoreError>;
-
-const RETRY: Duration = Duration::from_millis(50);
 
 impl Shard {
     pub(crate) fn new(core: Arc<Core>, partition: Partition, prefix: u128) -> Arc<Self> {
@@ -131,7 +110,7 @@ impl Shard {
     }
 
     /// The store's answer to what a machine asked for.
-    fn answered(self: &Arc<Self>, asker: &Asker, input: Input) {
+    pub(super) fn answered(self: &Arc<Self>, asker: &Asker, input: Input) {
         let mut todo = Todo::new();
         self.step_of(asker, input, &mut todo);
         self.carry_out(todo);
@@ -219,201 +198,6 @@ impl Shard {
         }
     }
 
-    /// One input, decided and said under the lock, so that what is said to one link stays in order.
-    fn step(&self, address: &Address, input: Input, todo: &mut Todo) {
-        self.decide(lock(&self.state), address, input, todo);
-    }
-
-    /// An answer, if whoever asked for it is still there. It is not when it failed meanwhile; the
-    /// machine made after it would take the answer for one to its own question.
-    fn step_of(&self, asker: &Asker, input: Input, todo: &mut Todo) {
-        let state = lock(&self.state);
-        if state.node.incarnation(&asker.address) == asker.incarnation {
-            self.decide(state, &asker.address, input, todo);
-        }
-    }
-
-    fn decide(
-        &self,
-        mut guard: MutexGuard<'_, State>,
-        address: &Address,
-        input: Input,
-        todo: &mut Todo,
-    ) {
-        let now = self.core.clock.now();
-        let state = &mut *guard;
-        let span = tracing::debug_span!("device", %address);
-        let _entered = span.enter();
-        let (node, fx) = (&mut state.node, &mut state.fx);
-        let decided = catch_unwind(AssertUnwindSafe(|| node.handle(now, address, input, fx)));
-        if decided.is_err() {
-            return self.failed(state, now, address);
-        }
-        let meter = &self.core.meter;
-        // Taken out while in use, and put back with its memory.
-        let mut all = std::mem::take(&mut state.fx.said);
-        for said in all.drain(..) {
-            match said {
-                Said::ToLink(link, outbound) => {
-                    match &outbound {
-                        Outbound::Refused(_, error) => meter.request_refused(error.kind()),
-                        Outbound::Offer(_) => meter.offered(),
-                        _ => {}
-                    }
-                    if let Some(line) = state.lines.get(&link) {
-                        line.push(outbound);
-                    }
-                }
-                Said::Answer(call, answer) => {
-                    if let Answer::Failed(error) = &answer {
-                        meter.request_refused(error.kind());
-                    }
-                    state.answer(call, answer);
-                }
-                Said::Close(link, reason) => {
-                    if let Some(line) = state.lines.get(&link) {
-                        line.close(reason);
-                    }
-                }
-                Said::Lifecycle(kind) => self.core.tell(now, address, kind),
-                Said::FeedbackMade => self.core.feedback_made(),
-            }
-        }
-        state.fx.said = all;
-        meter.tally(&state.fx.tally);
-        if state.fx.tally.turned_away > 0 {
-            self.turned_away.fetch_add(state.fx.tally.turned_away, Ordering::Relaxed);
-        }
-        let asks =
-            state.fx.change.is_some() || !state.fx.reads.is_empty() || !state.fx.claims.is_empty();
-        let incarnation =
-            if asks { state.node.incarnation(address) } else { Incarnation::default() };
-        let asker = || Asker { address: address.clone(), incarnation };
-        if let Some(change) = state.fx.change.take() {
-            self.committer.submit(change, Done::Device(asker()));
-        }
-        for append in state.fx.appends.drain(..) {
-            if let Some(line) = state.lines.get(&append.link) {
-                let (line, tag) = (line.clone(), append.tag);
-                self.committer.submit(append.change, Done::Receipt { line, tag, bytes: 0 });
-            }
-        }
-        if !state.fx.reads.is_empty() {
-            todo.push_back(Io::Read(asker(), std::mem::take(&mut state.fx.reads)));
-        }
-        for (purpose, at, claim) in state.fx.claims.drain(..) {
-            todo.push_back(Io::Claim(asker(), purpose, at, claim));
-        }
-        let deadline = state.node.deadline().map_or(u64::MAX, Timestamp::as_millis);
-        drop(guard);
-        if deadline < self.armed.load(Ordering::Relaxed) {
-            self.armed.store(deadline, Ordering::Relaxed);
-            self.rearm.notify_one();
-        }
-    }
-
-    /// A bug in a machine costs its device a reconnect, not the hub its life. What it held is in
-    /// the store, from where it is made anew.
-    fn failed(&self, state: &mut State, now: Timestamp, address: &Address) {
-        state.fx.clear();
-        let link = state.node.device(address).and_then(Device::link);
-        state.node.forget(address);
-        self.core.meter.machine_failed();
-        tracing::error!(device = %address, "a machine failed and was dropped");
-        if let Some((_, epoch)) = link {
-            let cause = DisconnectCause::Closed(CloseReason::Internal);
-            self.core.tell(now, address, LifecycleKind::Disconnected(epoch, cause));
-        }
-        for line in state.lines.values().filter(|line| line.address == *address) {
-            line.close(CloseReason::Internal);
-        }
-        let calls: Vec<_> = state
-            .calls
-            .iter()
-            .filter(|(_, caller)| caller.of == *address)
-            .map(|(call, _)| *call)
-            .collect();
-        for call in calls {
-            let error = HubError::new(ErrorKind::Internal, "the device's machine failed");
-            state.answer(call, Answer::Failed(error));
-        }
-    }
-
-    /// The store is lost: nobody stays connected, and nobody waits for what will not come.
-    pub(crate) fn give_up(&self) {
-        let mut state = lock(&self.state);
-        for line in state.lines.values() {
-            line.close(CloseReason::Internal);
-        }
-        let calls: Vec<_> = state.calls.keys().copied().collect();
-        for call in calls {
-            let error = HubError::new(ErrorKind::Internal, "the store has failed");
-            state.answer(call, Answer::Failed(error));
-        }
-    }
-
-    /// Asks the store what the turn wants to know, and goes on with what it answers at once.
-    fn carry_out(self: &Arc<Self>, mut todo: Todo) {
-        while let Some(io) = todo.pop_front() {
-            match io {
-                Io::Read(asker, asks) => {
-                    let store = self.core.store.clone();
-                    let read: Boxed<_> = Box::pin(async move { store.read(&asks).await });
-                    match poll_once(read) {
-                        Ok(Ok(records)) => {
-                            self.step_of(&asker, Input::Loaded(records), &mut todo);
-                        }
-                        Ok(Err(_)) | Err(_) if self.core.is_failed() => {}
-                        other => self.read_later(asker, other),
-                    }
-                }
-                Io::Claim(asker, purpose, at, claim) => {
-                    let store = self.core.store.clone();
-                    let limit = claim.limit;
-                    let claiming: Boxed<_> =
-                        Box::pin(async move { store.claim(at, &[claim]).await });
-                    match poll_once(claiming) {
-                        Ok(result) => {
-                            let input = self.claimed(purpose, limit, result);
-                            self.step_of(&asker, input, &mut todo);
-                        }
-                        Err(later) => {
-                            let this = self.clone();
-                            self.core.runtime.spawn(async move {
-                                let input = this.claimed(purpose, limit, later.await);
-                                this.answered(&asker, input);
-                            });
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn read_later(self: &Arc<Self>, asker: Asker, first: Result<Loaded, Boxed<Loaded>>) {
-        let this = self.clone();
-        self.core.runtime.spawn(async move {
-            let result = match first {
-                Ok(result) => result,
-                Err(later) => later.await,
-            };
-            let error = match result {
-                Ok(records) => return this.answered(&asker, Input::Loaded(records)),
-                Err(error) => error,
-            };
-            this.core.meter.store_failed(&error);
-            if error.kind() == StoreErrorKind::Fatal {
-                return this.fatal(&error);
-            }
-            tracing::debug!(device = %asker.address, %error, "a read failed and is tried again");
-            // Nobody is told anything meanwhile; the machine asks the same again.
-            tokio::time::sleep(RETRY).await;
-            if !this.committer.is_abandoned() {
-                this.answered(&asker, Input::ReadFailed);
-            }
-        });
-    }
-
     /// Ticks every device whose deadline has come. Returns when the next one is.
     pub(crate) fn tick(self: &Arc<Self>) -> Timestamp {
         let now = self.core.clock.now();
@@ -427,25 +211,6 @@ impl Shard {
         self.armed.store(next.as_millis(), Ordering::Relaxed);
         next
     }
-
-    fn claimed(
-        &self,
-        purpose: Purpose,
-        limit: u32,
-        result: Result<Vec<Vec<Item>>, StoreError>,
-    ) -> Input {
-        match result {
-            Ok(lists) => Input::Claimed(purpose, limit, lists.into_iter().flatten().collect()),
-            Err(error) => {
-                self.core.meter.store_failed(&error);
-                tracing::debug!(%error, "a claim failed");
-                if error.kind() == StoreErrorKind::Fatal {
-                    self.core.fail(&error);
-                }
-                Input::ClaimFailed(purpose)
-            }
-        }
-    }
 }
 
 /// What the devices of a shard hold.
@@ -458,40 +223,4 @@ pub(crate) struct Holdings {
     pub(crate) turned_away: u64,
     pub(crate) idle: usize,
     pub(crate) shed: u64,
-}
-
-impl Finish for Shard {
-    fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>) {
-        let mut todo = Todo::new();
-        for (done, outcome) in answered {
-            match done {
-                Done::Receipt { line, tag, bytes } => match outcome {
-                    Outcome::Committed(_) => line.receipt(tag, bytes),
-                    // An append has no guard and no bound to break.
-                    _ => line.close(CloseReason::Internal),
-                },
-                Done::Device(asker) => {
-                    self.step_of(&asker, Input::Outcome(outcome), &mut todo);
-                }
-                Done::Caller(caller) => {
-                    let _ = caller.send(outcome);
-                }
-            }
-        }
-        // Changes that this brings go with the next batch of whoever called.
-        self.carry_out(todo);
-    }
-
-    fn appended(&self) {
-        self.appended.notify_waiters();
-    }
-
-    fn fatal(&self, error: &StoreError) {
-        self.core.fail(error);
-        self.give_up();
-    }
-
-    fn degraded(&self, yes: bool) {
-        self.core.degraded(yes);
-    }
 }
