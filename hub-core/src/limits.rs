@@ -75,6 +75,19 @@ pub struct Limits {
     /// See [`Limits::twin_integer_min`].
     pub twin_integer_max: i64,
 
+    // -- conditions and queries --
+    /// Longest condition or query, in characters.
+    pub query_text_max: usize,
+    /// Deepest nesting: expressions in one another, also in parentheses. At most
+    /// [`DEPTH_CEILING`](crate::query::DEPTH_CEILING) has an effect.
+    pub query_depth_max: usize,
+    /// Most parts of a condition or query: operands, operators, values in lists, steps of paths.
+    pub query_nodes_max: usize,
+    /// Most steps of one evaluation, for one message or one twin: one for each part that is looked
+    /// at, and one for each 64 bytes of text that is compared, searched or made. Beyond it the
+    /// result is undefined.
+    pub query_steps_max: u32,
+
     // -- direct methods --
     /// Largest request or response payload.
     pub method_payload_bytes_max: usize,
@@ -181,6 +194,10 @@ impl Default for Limits {
             twin_depth_max: 10,
             twin_integer_min: -(1 << 52),
             twin_integer_max: (1 << 52) - 1,
+            query_text_max: 8192,
+            query_depth_max: 64,
+            query_nodes_max: 8192,
+            query_steps_max: 65_536,
             method_payload_bytes_max: 128 * kib,
             method_name_max: 100,
             method_response_timeout_min: secs(5),

@@ -11,7 +11,7 @@
 //! | 4 | `node` |
 //! | 3 | `device` |
 //! | 2 | `delivery`, `twin`, `method`, `session`, `registry` |
-//! | 1 | `security` |
+//! | 1 | `security`, `query` |
 //! | 0 | the data of `store`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
 //! The modules of floor 0 may know each other: they are one body of plain data. Those of floor 2 may
@@ -37,7 +37,7 @@ fn floor(module: &str) -> Option<u8> {
         "node" => 4,
         "device" => 3,
         "delivery" | "twin" | "method" | "session" | "registry" => 2,
-        "security" => 1,
+        "security" | "query" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,
     })
