@@ -13,6 +13,7 @@ pub mod id;
 pub mod limits;
 pub mod method;
 pub mod node;
+pub mod query;
 pub mod registry;
 pub mod security;
 pub mod session;

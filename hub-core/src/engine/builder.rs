@@ -13,7 +13,7 @@ use crate::device::Setup;
 use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
 use crate::security::{HubNames, Policies, Policy, PolicyError};
-use crate::store::Store;
+use crate::store::{Query, Store};
 
 /// Partitions of the log if nothing else is said.
 pub const PARTITIONS_DEFAULT: u16 = 4;
@@ -44,6 +44,7 @@ pub enum BuildError {
 /// Sets a hub up. Every setting has a default but the store.
 pub struct HubBuilder {
     store: Arc<dyn Store>,
+    queries: Option<Arc<dyn Query>>,
     names: Vec<String>,
     node: Option<NodeId>,
     partitions: u16,
@@ -69,6 +70,7 @@ impl HubBuilder {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            queries: None,
             names: Vec::new(),
             node: None,
             partitions: PARTITIONS_DEFAULT,
@@ -86,6 +88,14 @@ impl HubBuilder {
     #[must_use]
     pub fn host_name(mut self, name: &str) -> Self {
         self.names.push(name.to_owned());
+        self
+    }
+
+    /// Finds twins by what is in them, for twin queries: for a store that can, the same one. Without
+    /// it a query reads all twins.
+    #[must_use]
+    pub fn queries(mut self, queries: impl Query) -> Self {
+        self.queries = Some(Arc::new(queries));
         self
     }
 
@@ -177,6 +187,7 @@ impl HubBuilder {
         let setup = Arc::new(Setup { limits: self.limits, node, partitions: self.partitions });
         let core = Arc::new(Core::new(Parts {
             store: self.store,
+            queries: self.queries,
             clock: self.clock,
             setup,
             names,

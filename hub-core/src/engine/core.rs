@@ -7,20 +7,21 @@ use std::time::Duration;
 use foldhash::HashMap;
 use futures::channel::oneshot;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::clock::Clock;
 use super::hooks::{Authenticator, Authorizer};
 use super::lifecycle::LifecycleEvent;
 use super::line::lock;
 use super::meter::{Ages, Born, Meter, cause_name};
+use super::query::Scan;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
 use crate::id::{Address, Epoch, LinkId, SequenceNumber};
 use crate::limits::Limits;
 use crate::security::{HubNames, Policies};
-use crate::store::{Store, StoreError};
+use crate::store::{Query, Store, StoreError};
 use crate::time::Timestamp;
 
 /// How many senders may wait for the outcome of their message at once, beyond which the oldest
@@ -29,6 +30,8 @@ const OUTCOMES_MAX: usize = 100_000;
 
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) queries: Arc<dyn Query>,
+    pub(crate) queries_in_flight: Semaphore,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) setup: Arc<Setup>,
@@ -72,6 +75,8 @@ pub(crate) struct TurnedAway {
 /// What a core is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    /// Absent where the store does not find by content.
+    pub(crate) queries: Option<Arc<dyn Query>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) setup: Arc<Setup>,
     pub(crate) names: HubNames,
@@ -85,10 +90,16 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.setup.limits.clone());
         let meter = Arc::new(Meter::new(parts.names.primary()));
+        let queries = parts
+            .queries
+            .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));
+        let in_flight = limits.queries_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
             limits,
             store: parts.store,
+            queries,
+            queries_in_flight: Semaphore::new(in_flight),
             clock: parts.clock,
             setup: parts.setup,
             names: parts.names,

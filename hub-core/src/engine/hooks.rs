@@ -109,6 +109,8 @@ pub enum Action<'a> {
     ReceiveFeedback,
     /// Read the event log.
     ReadEvents,
+    /// Query twins.
+    QueryTwins,
     /// Read identities.
     ReadRegistry,
     /// Create, update or delete this identity.
