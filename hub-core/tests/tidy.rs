@@ -7,7 +7,7 @@
 //! | 8 | `conformance` |
 //! | 7 | `transport` |
 //! | 6 | `engine` |
-//! | 5 | the traits of `store` |
+//! | 5 | the traits of `store`, and what helps to implement them |
 //! | 4 | `node` |
 //! | 3 | `device` |
 //! | 2 | `delivery`, `twin`, `method`, `session`, `registry` |
@@ -43,8 +43,9 @@ fn floor(module: &str) -> Option<u8> {
     })
 }
 
-/// What stands on floor 5, and everybody above may know.
-const STORE_TRAITS: [&str; 2] = ["Store", "Query"];
+/// What stands on floor 5, and everybody above may know: the traits of stores, and what helps their
+/// authors.
+const STORE_TRAITS: [&str; 4] = ["Store", "Query", "Nudged", "Nudges"];
 
 fn may_know(from: &str, to: &str, item: Option<&str>) -> Result<(), String> {
     if from == to {
