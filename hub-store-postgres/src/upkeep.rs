@@ -78,8 +78,8 @@ impl Upkeep {
     /// Begins a transaction, if no other node is at it.
     async fn begin(&self, session: &Session) -> Result<bool, Error> {
         session.client.batch_execute("BEGIN").await?;
-        let asked = session.client.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&self.lock]);
-        let alone: bool = asked.await?.try_get(0)?;
+        let lock = "SELECT pg_try_advisory_xact_lock($1)";
+        let alone: bool = session.client.query_one(lock, &[&self.lock]).await?.try_get(0)?;
         if !alone {
             session.client.batch_execute("COMMIT").await?;
         }
