@@ -46,6 +46,7 @@ mod error;
 mod judge;
 mod log;
 mod migrate;
+mod orphans;
 mod plan;
 mod pool;
 mod read;

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::config::PostgresConfig;
 use crate::error::OpenError;
 use crate::migrate::migrate;
+use crate::orphans::Orphans;
 use crate::pool::Pool;
 use crate::session::{ConnectError, Connector};
 use crate::signal::Signals;
@@ -32,6 +33,7 @@ use crate::{claim, commit, log, read, tls};
 pub struct PostgresStore {
     pool: Arc<Pool>,
     signals: Arc<Signals>,
+    orphans: Arc<Orphans>,
     runtime: Handle,
     tasks: Vec<JoinHandle<()>>,
     upkeep: Upkeep,
@@ -74,7 +76,8 @@ impl PostgresStore {
             runtime.spawn(upkeep.clone().run(Arc::clone(&pool))),
         ];
         let within = config.operation_timeout;
-        Ok(Self { pool, signals, runtime, tasks, upkeep, durability, within })
+        let orphans = Arc::default();
+        Ok(Self { pool, signals, orphans, runtime, tasks, upkeep, durability, within })
     }
 
     /// [`PostgresStore::open`] by a URL, else with the defaults of [`PostgresConfig`].
@@ -159,7 +162,15 @@ impl Store for PostgresStore {
 
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Vec<Item>>, StoreError> {
         let (pool, claims) = (Arc::clone(&self.pool), claims.to_vec());
-        self.task("claim", true, async move { claim::claim(&pool, now, &claims).await }).await
+        self.orphans.none().await;
+        let (caller, task) = self.orphans.call();
+        let claim = async move {
+            let _task = task;
+            claim::claim(&pool, now, &claims).await
+        };
+        let answer = self.task("claim", true, claim).await;
+        drop(caller);
+        answer
     }
 
     async fn tail(
