@@ -109,7 +109,8 @@ impl Found {
     pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         let mut begin = 0;
         self.places().enumerate().map_while(move |(index, (end, at))| {
-            let body = (begin <= end && end <= self.body.len()).then(|| self.body.slice(begin..end));
+            let body =
+                (begin <= end && end <= self.body.len()).then(|| self.body.slice(begin..end));
             begin = end;
             let sequence = SequenceNumber(stored(self.first.saturating_add(count(index))));
             Some(Entry { sequence, at: time(at), body: body? })

@@ -137,9 +137,8 @@ mod tests {
 
     #[test]
     fn claims_that_could_meet_are_in_statements_of_their_own() {
-        let queue = |id: &str| {
-            claim(Scope::Queue(QueueId { kind: QueueKind::Mailbox, id: id.into() }))
-        };
+        let queue =
+            |id: &str| claim(Scope::Queue(QueueId { kind: QueueKind::Mailbox, id: id.into() }));
         let any = || claim(Scope::Any(QueueKind::Mailbox));
         let claims = [queue("a"), queue("b"), queue("a"), queue("c"), any(), any(), queue("c")];
         let lengths: Vec<_> = groups(&claims).iter().map(Group::len).collect();

@@ -209,7 +209,8 @@ async fn write(
     };
     let bases: Option<Vec<i64>> = rows.last().and_then(|rows| rows.first()?.try_get(1).ok());
     let outcomes = bases.and_then(|bases| plan.drafts.outcomes(&bases));
-    let lost = || StoreError::fatal("commit", "the database issued fewer numbers than were asked for");
+    let lost =
+        || StoreError::fatal("commit", "the database issued fewer numbers than were asked for");
     outcomes.map(Ended::Done).ok_or_else(lost)
 }
 
@@ -279,9 +280,9 @@ pub(crate) fn writes<'a>(plan: &'a Plan, looked: Option<&'a Named>) -> Vec<Call<
 
 fn push(plan: &Plan) -> Call<'_> {
     let pushes = plan.pushes.iter();
-    let back = pushes.clone().map(|pushed| {
-        plan.queues.get(&pushed.queue).map_or(0, |depth| depth.pushes) - pushed.rank
-    });
+    let back = pushes
+        .clone()
+        .map(|pushed| plan.queues.get(&pushed.queue).map_or(0, |depth| depth.pushes) - pushed.rank);
     let back: Vec<_> = back.collect();
     let versions: Vec<_> = pushes.clone().map(|pushed| pushed.version).collect();
     let visible: Vec<_> = pushes.clone().map(|pushed| millis(pushed.visible)).collect();

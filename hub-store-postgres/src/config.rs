@@ -93,16 +93,24 @@ impl FromStr for PostgresConfig {
         let mut theirs = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
-                Some((name @ ("schema" | "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "pool"), value)) => {
+                Some((
+                    name @ ("schema" | "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "pool"),
+                    value,
+                )) => {
                     ours.push((name, decoded(value)?));
                 }
                 Some(("channel_binding" | "application_name", _)) | Some(_) => theirs.push(pair),
                 None => return Err(OpenError::url(format!("{pair} has no value"))),
             }
         }
-        let rest = if theirs.is_empty() { place.to_owned() } else { format!("{place}?{}", theirs.join("&")) };
-        let server: tokio_postgres::Config =
-            rest.parse().map_err(|error: tokio_postgres::Error| OpenError::url(explained(&error)))?;
+        let rest = if theirs.is_empty() {
+            place.to_owned()
+        } else {
+            format!("{place}?{}", theirs.join("&"))
+        };
+        let server: tokio_postgres::Config = rest
+            .parse()
+            .map_err(|error: tokio_postgres::Error| OpenError::url(explained(&error)))?;
         let mut config = Self::new(server);
         for (name, value) in ours {
             config = config.set(name, value)?;
@@ -289,7 +297,8 @@ impl PostgresConfig {
         if self.certificate.is_some() != self.key.is_some() {
             return Err(OpenError::url("sslcert and sslkey belong together"));
         }
-        if matches!(self.tls, TlsMode::VerifyCa | TlsMode::VerifyFull) && self.authorities.is_none() {
+        if matches!(self.tls, TlsMode::VerifyCa | TlsMode::VerifyFull) && self.authorities.is_none()
+        {
             return Err(OpenError::url("this sslmode needs sslrootcert, a file of authorities"));
         }
         if self.server.get_hosts().is_empty() && self.server.get_hostaddrs().is_empty() {

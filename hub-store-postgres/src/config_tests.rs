@@ -8,7 +8,8 @@ fn parse(url: &str) -> Result<PostgresConfig, String> {
 
 #[test]
 fn a_url_says_all_there_is_to_say() {
-    let config = parse("postgres://u:p%40@h1:1,h2:2/db?schema=a%20b&pool=20&connect_timeout=3").unwrap();
+    let config =
+        parse("postgres://u:p%40@h1:1,h2:2/db?schema=a%20b&pool=20&connect_timeout=3").unwrap();
     assert_eq!((config.schema.as_str(), config.connections_max), ("a b", 20));
     assert_eq!(config.server.get_password(), Some(&b"p@"[..]));
     assert_eq!(config.server.get_dbname(), Some("db"));

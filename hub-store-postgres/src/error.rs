@@ -8,7 +8,9 @@ use crate::config::explained;
 #[non_exhaustive]
 pub enum OpenError {
     /// The URL or the configuration cannot be used.
-    #[error("the PostgreSQL URL cannot be used: {reason}; it is postgres://USER:PASSWORD@HOST:PORT/DATABASE")]
+    #[error(
+        "the PostgreSQL URL cannot be used: {reason}; it is postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
     Url {
         /// What is wrong with it.
         reason: String,
@@ -30,7 +32,9 @@ pub enum OpenError {
         reason: String,
     },
     /// The server does not let this user in.
-    #[error("PostgreSQL at {place} refuses the user: {reason}; correct user and password, or pg_hba.conf")]
+    #[error(
+        "PostgreSQL at {place} refuses the user: {reason}; correct user and password, or pg_hba.conf"
+    )]
     Refused {
         /// Host and port.
         place: String,
@@ -38,7 +42,9 @@ pub enum OpenError {
         reason: String,
     },
     /// The server has no such database.
-    #[error("PostgreSQL at {place} has no database {database}; make it with CREATE DATABASE, or name another")]
+    #[error(
+        "PostgreSQL at {place} has no database {database}; make it with CREATE DATABASE, or name another"
+    )]
     NoDatabase {
         /// Host and port.
         place: String,
@@ -46,7 +52,10 @@ pub enum OpenError {
         database: String,
     },
     /// The server is older than the store knows.
-    #[error("PostgreSQL at {place} is version {found}; the store needs {} or later", crate::VERSION_MIN)]
+    #[error(
+        "PostgreSQL at {place} is version {found}; the store needs {} or later",
+        crate::VERSION_MIN
+    )]
     TooOld {
         /// Host and port.
         place: String,
@@ -62,19 +71,25 @@ pub enum OpenError {
         found: String,
     },
     /// The server takes no writes.
-    #[error("PostgreSQL at {place} takes no writes; give the address of the primary, or of all servers")]
+    #[error(
+        "PostgreSQL at {place} takes no writes; give the address of the primary, or of all servers"
+    )]
     ReadOnly {
         /// Host and port.
         place: String,
     },
     /// The schema is there, and it is not a hub's.
-    #[error("schema {schema} has tables that are not a hub's; name another schema, or an empty one")]
+    #[error(
+        "schema {schema} has tables that are not a hub's; name another schema, or an empty one"
+    )]
     ForeignSchema {
         /// The schema.
         schema: String,
     },
     /// The schema was written by a later version of this program.
-    #[error("schema {schema} has form {found}, this program knows {known}; use the program that wrote it, or a later one")]
+    #[error(
+        "schema {schema} has form {found}, this program knows {known}; use the program that wrote it, or a later one"
+    )]
     Newer {
         /// The schema.
         schema: String,
@@ -84,7 +99,9 @@ pub enum OpenError {
         known: i32,
     },
     /// The user may not do what the store needs.
-    #[error("the user may not use schema {schema} of database {database}: {reason}; GRANT CREATE ON DATABASE, or make the schema and give it to the user")]
+    #[error(
+        "the user may not use schema {schema} of database {database}: {reason}; GRANT CREATE ON DATABASE, or make the schema and give it to the user"
+    )]
     NotAllowed {
         /// The schema.
         schema: String,
@@ -122,7 +139,8 @@ impl OpenError {
         let Some(code) = error.code().map(|code| code.code().to_owned()) else {
             return Self::Unreachable { place, reason: explained(error) };
         };
-        let reason = error.as_db_error().map_or_else(|| explained(error), |e| e.message().to_owned());
+        let reason =
+            error.as_db_error().map_or_else(|| explained(error), |e| e.message().to_owned());
         match code.as_str() {
             "3D000" => Self::NoDatabase { place, database },
             "42501" => Self::NotAllowed { schema: config.schema.clone(), database, reason },

@@ -5,9 +5,7 @@
 )]
 
 use hub_core::id::SequenceNumber;
-use hub_core::store::{
-    BatchId, DocumentRef, ItemRef, Kind, Marks, Push, QueueKind, Version,
-};
+use hub_core::store::{BatchId, DocumentRef, ItemRef, Kind, Marks, Push, QueueKind, Version};
 use hub_core::time::Timestamp;
 
 use super::*;
@@ -64,10 +62,7 @@ fn changes_see_those_before_them() {
         Change::new().remove(&DocumentRef::new(key("e"), Version(104))),
     ]);
     let committed = "committed";
-    assert_eq!(
-        drafts(&plan),
-        [committed, "conflict", committed, "conflict", committed, committed]
-    );
+    assert_eq!(drafts(&plan), [committed, "conflict", committed, "conflict", committed, committed]);
     // Of all that, one row is written.
     assert!(plan.creates.is_empty() && plan.removes.is_empty());
     let update = &plan.updates[&key("d")];

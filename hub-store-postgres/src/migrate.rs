@@ -95,7 +95,8 @@ async fn steps(client: &Client, config: &PostgresConfig) -> Result<(), OpenError
         client.batch_execute(&within(&schema, table)).await.map_err(failed)?;
     }
     let form = within(&schema, "SELECT coalesce(max(number), 0) FROM $S.hub_form");
-    let found: i32 = client.query_one(&form, &[]).await.and_then(|row| row.try_get(0)).map_err(failed)?;
+    let found: i32 =
+        client.query_one(&form, &[]).await.and_then(|row| row.try_get(0)).map_err(failed)?;
     let known = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
     if found > known {
         return Err(OpenError::Newer { schema: config.schema.clone(), found, known });

@@ -52,7 +52,8 @@ fn telemetry_is_nothing_but_appends() {
 
 #[test]
 fn room_is_what_the_tightest_push_needs() {
-    let changes = vec![push("a", 9), Change::new().settle(&item("a", 1)), push("a", 5), push("b", 0)];
+    let changes =
+        vec![push("a", 9), Change::new().settle(&item("a", 1)), push("a", 5), push("b", 0)];
     let plan = Plan::hopeful(&batch(changes), 1).unwrap();
     let depth = |id| plan.queues[&queue(id)];
     assert_eq!(depth("a"), Depth { pushes: 2, delta: 1, room: 4, based: true });

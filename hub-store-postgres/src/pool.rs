@@ -31,10 +31,12 @@ impl Pool {
 
     /// A connection that nobody else uses. An error means that nothing was asked.
     pub(crate) async fn lease(&self, operation: &'static str) -> Result<Lease, StoreError> {
-        let late = |_| StoreError::unavailable(operation, "no connection to PostgreSQL became free");
+        let late =
+            |_| StoreError::unavailable(operation, "no connection to PostgreSQL became free");
         let permit = tokio::time::timeout(self.within, self.room.clone().acquire_owned());
         let permit = permit.await.map_err(late)?;
-        let permit = permit.map_err(|_| StoreError::unavailable(operation, "the store is closed"))?;
+        let permit =
+            permit.map_err(|_| StoreError::unavailable(operation, "the store is closed"))?;
         let waiting = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain(Session::is_usable);

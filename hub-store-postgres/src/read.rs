@@ -64,7 +64,8 @@ impl<'a> Sorted<'a> {
             calls.push(Call::new(Sql::Depths).with(kinds).with(ids));
         }
         for (_, queue, after, limit) in &self.lists {
-            let call = Call::new(Sql::ItemsAfter).with(queue_kind(queue.kind)).with(text(&queue.id));
+            let call =
+                Call::new(Sql::ItemsAfter).with(queue_kind(queue.kind)).with(text(&queue.id));
             calls.push(call.with(*after).with(*limit));
         }
         calls
@@ -89,7 +90,9 @@ impl<'a> Sorted<'a> {
         }
         if !self.items.is_empty() {
             for row in rows.next().unwrap_or_default() {
-                if let (Some((place, ..)), Some(item)) = (self.items.get(nth(&row, 9)?), item(&row)?) {
+                if let (Some((place, ..)), Some(item)) =
+                    (self.items.get(nth(&row, 9)?), item(&row)?)
+                {
                     put(*place, Record::Item(item));
                 }
             }
@@ -190,7 +193,11 @@ pub(crate) async fn scan(
 }
 
 /// Items by the claim that took them, in the order of their queues and numbers.
-pub(crate) fn claimed(rows: &[Row], lists: &mut BTreeMap<usize, Vec<Item>>, first: usize) -> Result<(), Error> {
+pub(crate) fn claimed(
+    rows: &[Row],
+    lists: &mut BTreeMap<usize, Vec<Item>>,
+    first: usize,
+) -> Result<(), Error> {
     for row in rows {
         if let Some(item) = item(row)? {
             lists.entry(first + nth(row, 9)?).or_default().push(item);

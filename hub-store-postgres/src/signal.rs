@@ -105,11 +105,16 @@ impl Signals {
         }
     }
 
-    async fn serve(&self, client: &Client, pause: &mut Duration) -> Result<(), tokio_postgres::Error> {
+    async fn serve(
+        &self,
+        client: &Client,
+        pause: &mut Duration,
+    ) -> Result<(), tokio_postgres::Error> {
         // Waiting for the disk would gain nothing: what is told is told to those who are there.
         let listen = format!("SET synchronous_commit = off; LISTEN \"{}\"", self.channel);
         client.batch_execute(&listen).await?;
-        let notify = client.prepare("SELECT pg_notify($1, node) FROM unnest($2::text[]) AS node").await?;
+        let notify =
+            client.prepare("SELECT pg_notify($1, node) FROM unnest($2::text[]) AS node").await?;
         *pause = PAUSES.0;
         // Whoever was nudged meanwhile was not heard.
         let local: Vec<_> = self.state().local.iter().cloned().collect();

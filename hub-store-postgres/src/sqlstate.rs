@@ -42,9 +42,15 @@ pub(crate) fn judge(error: &Error, committing: bool) -> Failure {
 /// Whether the driver itself refused a value. It has no kinds, only texts.
 fn is_driver(error: &Error) -> bool {
     let text = error.to_string();
-    ["error serializing", "error deserializing", "query returned", "invalid column", "error encoding"]
-        .iter()
-        .any(|known| text.starts_with(known))
+    [
+        "error serializing",
+        "error deserializing",
+        "query returned",
+        "invalid column",
+        "error encoding",
+    ]
+    .iter()
+    .any(|known| text.starts_with(known))
 }
 
 /// By the server's code, for an error that has rolled its transaction back.

@@ -57,14 +57,17 @@ impl PostgresStore {
                 OpenError::Unreachable { place: config.place(), reason: late.to_string() }
             }
         })?;
-        let server = tokio::time::timeout(config.operation_timeout, migrate(&client, &config)).await;
+        let server =
+            tokio::time::timeout(config.operation_timeout, migrate(&client, &config)).await;
         driver.abort();
         let server = server.map_err(|_| OpenError::Unreachable {
             place: config.place(),
             reason: "it does not answer".to_owned(),
         })??;
         if config.synced && !server.syncs {
-            tracing::warn!("the server runs with fsync = off: a crash of it may lose what was acknowledged");
+            tracing::warn!(
+                "the server runs with fsync = off: a crash of it may lose what was acknowledged"
+            );
         }
         let durability = if server.syncs { Durability::Synced } else { Durability::Volatile };
         let pool = Pool::new(connector.clone(), config.connections_max, config.connect_timeout);

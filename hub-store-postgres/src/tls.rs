@@ -26,7 +26,8 @@ pub(crate) fn connector(config: &PostgresConfig) -> Result<MakeRustlsConnect, Op
     let builder = match (config.tls, &config.authorities) {
         (TlsMode::VerifyFull, Some(path)) => builder.with_root_certificates(authorities(path)?),
         (TlsMode::VerifyCa | TlsMode::Require, Some(path)) => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(authorities(path)?, provider);
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(authorities(path)?, provider);
             let inner = verifier.build().map_err(|error| OpenError::file(path, error))?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName { inner }))
         }
@@ -46,7 +47,8 @@ pub(crate) fn connector(config: &PostgresConfig) -> Result<MakeRustlsConnect, Op
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OpenError> {
-    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|error| OpenError::file(path, error))?;
     if certificates.is_empty() {
         return Err(OpenError::file(path, "it holds no certificate"));

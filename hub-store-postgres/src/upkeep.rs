@@ -46,7 +46,10 @@ impl Upkeep {
         loop {
             tokio::time::sleep(EVERY).await;
             if let Err(error) = self.once(&pool).await {
-                tracing::debug!(error = crate::config::explained(&error), "the tables were not looked after");
+                tracing::debug!(
+                    error = crate::config::explained(&error),
+                    "the tables were not looked after"
+                );
             }
         }
     }
@@ -105,7 +108,8 @@ impl Upkeep {
              EXISTS (SELECT FROM $S.head AS h JOIN $S.span AS s ON s.part = h.part AND s.segment = h.segment \
                  WHERE h.segment = f.id AND h.next > s.first) AS used \
              FROM $S.segment AS f ORDER BY id DESC LIMIT 1";
-        let row = session.client.query_one(&within(schema, look), &[&self.segment_secs, &schema]).await?;
+        let row =
+            session.client.query_one(&within(schema, look), &[&self.segment_secs, &schema]).await?;
         let (id, old, bytes, used): (i32, bool, i64, bool) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
         if used && (old || bytes >= self.segment_bytes) {
@@ -143,12 +147,14 @@ impl Upkeep {
         let id: i32 = row.try_get(0)?;
         let kept = "SELECT EXISTS (SELECT FROM $S.head AS h WHERE h.segment <= $1 OR h.oldest < \
              (SELECT min(s.first) FROM $S.span AS s WHERE s.part = h.part AND s.segment > $1))";
-        let kept: bool = session.client.query_one(&within(schema, kept), &[&id]).await?.try_get(0)?;
+        let kept: bool =
+            session.client.query_one(&within(schema, kept), &[&id]).await?.try_get(0)?;
         if kept {
             session.client.batch_execute("ROLLBACK").await?;
             return Ok(false);
         }
-        let forget = format!("DELETE FROM $S.span WHERE segment <= {id}; DROP TABLE $S.log_{id}; COMMIT");
+        let forget =
+            format!("DELETE FROM $S.span WHERE segment <= {id}; DROP TABLE $S.log_{id}; COMMIT");
         session.client.batch_execute(&within(schema, &forget)).await?;
         tracing::debug!(segment = id, "a segment of the log was dropped");
         Ok(true)

@@ -88,11 +88,7 @@ const ESCAPE: char = '\u{1}';
 pub(crate) struct Uuid(pub(crate) u128);
 
 impl ToSql for Uuid {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.put_slice(&self.0.to_be_bytes());
         Ok(IsNull::No)
     }
@@ -118,7 +114,19 @@ mod tests {
 
     #[test]
     fn ids_come_back_and_keep_their_order() {
-        let ids = ["", "\0", "\0\0", "\0\u{1}", "\0a", "\u{1}", "\u{1}\0", "\u{1}\u{1}", "\u{1}b", "\u{2}", "a"];
+        let ids = [
+            "",
+            "\0",
+            "\0\0",
+            "\0\u{1}",
+            "\0a",
+            "\u{1}",
+            "\u{1}\0",
+            "\u{1}\u{1}",
+            "\u{1}b",
+            "\u{2}",
+            "a",
+        ];
         assert!(ids.is_sorted_by_key(|id| id.as_bytes()));
         for found in ids {
             assert_eq!(&*id(&text(found)), found, "{found:?}");
