@@ -7,12 +7,12 @@
 //! | 8 | `conformance` |
 //! | 7 | `transport` |
 //! | 6 | `engine` |
-//! | 5 | the traits of `store` |
+//! | 5 | the traits of `store` and `blob` |
 //! | 4 | `node` |
 //! | 3 | `device` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload` |
 //! | 1 | `security` |
-//! | 0 | the data of `store`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
+//! | 0 | the data of `store` and `blob`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
 //! The modules of floor 0 may know each other: they are one body of plain data. Those of floor 2 may
 //! not: what two of them share lies below. `engine` and `transport` know each other: a transport is
@@ -33,10 +33,10 @@ fn floor(module: &str) -> Option<u8> {
         "transport" => 7,
         "engine" => 6,
         // Its data; the traits are told apart by name.
-        "store" => 0,
+        "store" | "blob" => 0,
         "node" => 4,
         "device" => 3,
-        "delivery" | "twin" | "method" | "session" | "registry" => 2,
+        "delivery" | "twin" | "method" | "session" | "registry" | "upload" => 2,
         "security" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,
@@ -44,7 +44,7 @@ fn floor(module: &str) -> Option<u8> {
 }
 
 /// What stands on floor 5, and everybody above may know.
-const STORE_TRAITS: [&str; 2] = ["Store", "Query"];
+const STORE_TRAITS: [&str; 4] = ["Store", "Query", "BlobStore", "BlobReader"];
 
 fn may_know(from: &str, to: &str, item: Option<&str>) -> Result<(), String> {
     if from == to {
@@ -53,7 +53,7 @@ fn may_know(from: &str, to: &str, item: Option<&str>) -> Result<(), String> {
     let known = |module: &str| floor(module).ok_or_else(|| format!("{module} is on no floor"));
     let (above, below) = (known(from)?, known(to)?);
     let below = match (to, item) {
-        ("store", Some(item)) if STORE_TRAITS.contains(&item) => 5,
+        ("store" | "blob", Some(item)) if STORE_TRAITS.contains(&item) => 5,
         _ => below,
     };
     let neighbours = matches!((from, to), ("engine", "transport"));
