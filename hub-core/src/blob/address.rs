@@ -99,8 +99,7 @@ mod tests {
     fn a_url_comes_apart_and_prints_without_its_right() {
         let url = "https://localhost:8443/uploads/d1/a%20b?sv=1&sig=secret";
         let address = BlobAddress::new(url).unwrap();
-        let parts =
-            (address.host(), address.container(), address.encoded_name(), address.query());
+        let parts = (address.host(), address.container(), address.encoded_name(), address.query());
         assert_eq!(parts, ("localhost:8443", "uploads", "d1/a%20b", "?sv=1&sig=secret"));
         assert_eq!(address.as_str(), url);
         let printed = format!("{address:?}");

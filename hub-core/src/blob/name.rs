@@ -16,7 +16,9 @@ pub const BLOB_SEGMENT_BYTES_MAX: usize = 255;
 #[non_exhaustive]
 pub enum BlobNameError {
     /// Longer than [`BLOB_NAME_BYTES_MAX`].
-    #[error("the blob's name has {0} bytes with its device's id, it may have {BLOB_NAME_BYTES_MAX}")]
+    #[error(
+        "the blob's name has {0} bytes with its device's id, it may have {BLOB_NAME_BYTES_MAX}"
+    )]
     Length(usize),
     /// Nothing between two slashes, or at one end.
     #[error("a part of the blob's name is empty")]

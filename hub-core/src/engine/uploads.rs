@@ -7,9 +7,12 @@ use crate::blob::{BlobAccess, BlobAddress, BlobError, BlobName, BlobStore};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, DeviceId, SequenceNumber};
 use crate::registry::Identity;
+use crate::security::Registered;
 use crate::store::{Ask, DocumentRef, Item, Key, Outcome, QueueId, Record};
 use crate::time::Timestamp;
-use crate::upload::{CorrelationId, FileNotification, Refused, Ticket, begin, expire, finish, open};
+use crate::upload::{
+    CorrelationId, FileNotification, Refused, Ticket, begin, expire, finish, open,
+};
 
 /// What a device needs to upload a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +78,8 @@ impl Hub {
         name: &str,
     ) -> Result<UploadTicket, HubError> {
         let blobs = self.blob_store()?;
-        let blob = BlobName::new(device, name)
-            .map_err(|error| HubError::argument(error.to_string()))?;
+        let blob =
+            BlobName::new(device, name).map_err(|error| HubError::argument(error.to_string()))?;
         let (core, limits) = (self.core(), self.limits());
         let owner = Address::from(device);
         let mut secret = [0_u8; 16];
@@ -134,7 +137,8 @@ impl Hub {
     async fn give_up_expired(&self, device: &DeviceId) -> Result<bool, HubError> {
         let core = self.core();
         let first = SequenceNumber::default();
-        let asks = [Ask::Items(QueueId::uploads(device), first, core.limits.uploads_per_device_max)];
+        let asks =
+            [Ask::Items(QueueId::uploads(device), first, core.limits.uploads_per_device_max)];
         let record = core.store.read(&asks).await?.into_iter().next().flatten();
         let Some(Record::Items(items)) = record else { return Ok(false) };
         let Some(change) = expire(&items, core.clock.now()) else { return Ok(false) };
@@ -224,7 +228,10 @@ impl Hub {
     ///
     /// # Errors
     /// `NoBlobStore`, `BlobNotFound`, `BlobStoreRefused`, `Unavailable`.
-    pub async fn file_address(&self, blob: &BlobName) -> Result<(BlobAddress, Timestamp), HubError> {
+    pub async fn file_address(
+        &self,
+        blob: &BlobName,
+    ) -> Result<(BlobAddress, Timestamp), HubError> {
         let blobs = self.blob_store()?;
         if blobs.stat(blob).await.map_err(|error| failed(&error))?.is_none() {
             return Err(HubError::new(ErrorKind::BlobNotFound, format!("there is no file {blob}")));

@@ -49,9 +49,9 @@ impl std::str::FromStr for CorrelationId {
     fn from_str(text: &str) -> Result<Self, BadCorrelationId> {
         let part = |from: usize, to: usize| {
             // A sign would be taken by the parser of numbers.
-            let digits = text.get(from..to).filter(|digits| {
-                digits.bytes().all(|digit| digit.is_ascii_hexdigit())
-            });
+            let digits = text
+                .get(from..to)
+                .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
             digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).ok_or(BadCorrelationId)
         };
         let small = |number: u128| u64::try_from(number).map_err(|_| BadCorrelationId);

@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn a_ticket_comes_back() {
         assert_eq!(Ticket::decode(&ticket().encode()), Some(ticket()));
-        for bad in ["", "{}", r#"{"v":2,"blob":"d1/a","secret":1}"#, r#"{"v":1,"blob":"d1","secret":1}"#]
+        for bad in
+            ["", "{}", r#"{"v":2,"blob":"d1/a","secret":1}"#, r#"{"v":1,"blob":"d1","secret":1}"#]
         {
             assert_eq!(Ticket::decode(bad.as_bytes()), None, "{bad}");
         }
