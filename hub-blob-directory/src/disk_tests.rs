@@ -5,40 +5,37 @@ use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 /// A directory that goes with the test.
-struct Place(PathBuf);
+struct Place(tempfile::TempDir);
 
 impl Place {
     fn new() -> Self {
-        let name = format!("hub-blob-directory-{}", hex(&random().unwrap()));
-        Self(std::env::temp_dir().join(name))
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn open(&self) -> Disk {
-        Disk::open(&self.0).unwrap()
+        Disk::open(self.path()).unwrap()
     }
 
     /// All files below, by their paths.
     fn files(&self, folder: &str) -> Vec<String> {
         let mut found = Vec::new();
-        let mut folders = vec![self.0.join(folder)];
+        let mut folders = vec![self.path().join(folder)];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
                 } else {
-                    found.push(path.strip_prefix(&self.0).unwrap().display().to_string());
+                    found.push(path.strip_prefix(self.path()).unwrap().display().to_string());
                 }
             }
         }
         found.sort();
         found
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -90,7 +87,7 @@ fn a_blob_is_a_file_of_its_name_and_nothing_else_is_left() {
     assert_eq!(properties.md5.as_deref(), Some("two"));
     assert!(again.delete::<Infallible>(&blob("a b/c.txt"), |_| Ok(())).unwrap());
     assert!(!again.delete::<Infallible>(&blob("a b/c.txt"), |_| Ok(())).unwrap());
-    assert_eq!(fs::read_dir(place.0.join("files")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(place.path().join("files")).unwrap().count(), 0);
     assert_eq!(place.files("properties"), [""; 0]);
 }
 
@@ -101,7 +98,7 @@ fn versions_differ_and_properties_of_another_version_do_not_count() {
     let tags: Vec<Tag> = (0..50).map(|_| put(&disk, "a", "same").tag).collect();
     assert!(tags.windows(2).all(|pair| pair[0].0 < pair[1].0), "{tags:?}");
     // As if the process had ended between the bytes and their properties.
-    fs::write(place.0.join("files/d1/a"), "newer").unwrap();
+    fs::write(place.path().join("files/d1/a"), "newer").unwrap();
     let (stored, properties) = disk.open_with_properties(&blob("a")).unwrap().unwrap();
     assert_eq!((stored.size, properties), (5, Properties::default()));
 }
@@ -219,7 +216,7 @@ fn a_secret_is_made_once_and_read_by_its_owner_only() {
     let (one, two) = (place.open(), place.open());
     assert_eq!(one.secret("key", "first").unwrap(), "first");
     assert_eq!(two.secret("key", "second").unwrap(), "first");
-    let mode = fs::metadata(place.0.join("key")).unwrap().permissions().mode();
+    let mode = fs::metadata(place.path().join("key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(place.files("staging"), [""; 0]);
 }

@@ -52,8 +52,9 @@ impl Call {
             }
             _ => Err(Problem::verb()),
         };
-        if wanted.is_err() {
-            // What the client still sends is taken, or it would never see the answer.
+        if let Err(problem) = &wanted
+            && problem.status() != StatusCode::REQUEST_TIMEOUT
+        {
             body::drain(&mut body).await;
         }
         wanted
