@@ -37,6 +37,10 @@ pub(crate) struct Args {
     /// AMQP over TLS; this build has no AMQP adapter, so only off works
     #[arg(long, value_name = "ADDR", default_value = "off")]
     pub(crate) amqps: Listen,
+    /// Where devices reach the files that they upload, which are kept in the data directory; by
+    /// default this hub itself: its host name and the port of --https, or else of --http
+    #[arg(long, value_name = "URL")]
+    pub(crate) files_url: Option<String>,
     /// Server certificate chain; without one a development CA and a leaf are generated
     #[arg(long, value_name = "PEM", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

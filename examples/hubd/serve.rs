@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
 use hub_core::{Hub, HubBuilder};
 use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
@@ -28,6 +29,7 @@ pub(crate) struct Running {
     pub(crate) https: Option<SocketAddr>,
     pub(crate) devices: BTreeMap<String, String>,
 }
+
 /// A hub to be, on the store that was asked for.
 fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
     let dir = match &args.store {
@@ -36,6 +38,27 @@ fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
         None => args.data_dir.join("store"),
     };
     Ok(Hub::builder(FileStore::open(&dir, FileStoreConfig::new())?))
+}
+
+/// The directory of the files that devices upload. Stock SDKs of devices reach it by the host that
+/// they are told, over HTTPS.
+fn files(
+    args: &Args,
+    web: Option<SocketAddr>,
+    web_secure: Option<SocketAddr>,
+) -> Result<Option<BlobDirectory>, Box<dyn Error>> {
+    let here = |scheme: &str, own: u16, addr: SocketAddr| match addr.port() {
+        port if port == own => format!("{scheme}://{}", args.host_name),
+        port => format!("{scheme}://{}:{port}", args.host_name),
+    };
+    let url = args
+        .files_url
+        .clone()
+        .or_else(|| web_secure.map(|addr| here("https", 443, addr)))
+        .or_else(|| web.map(|addr| here("http", 80, addr)));
+    let Some(url) = url else { return Ok(None) };
+    let dir = args.data_dir.join("uploads");
+    Ok(Some(BlobDirectory::open(dir, BlobDirectoryConfig::new(url.trim_end_matches('/')))?))
 }
 
 pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
@@ -54,10 +77,28 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     };
     let tls = TlsSettings::from_pem(&chain, &key, &authorities)?;
 
+    let mut http =
+        HttpTransport::builder().operations().websocket(Arc::new(MqttStreamHandler::new()));
+    if let Some(addr) = args.http.addr() {
+        http = http.listen(addr);
+    }
+    if let Some(addr) = args.https.addr() {
+        http = http.listen_tls(addr, tls.clone());
+    }
+    let mut http = http.bind().map_err(|error| format!("HTTP {error}"))?;
+    let mut addrs = http.local_addrs().into_iter();
+    let web = args.http.addr().and_then(|_| addrs.next());
+    let web_secure = args.https.addr().and_then(|_| addrs.next());
+    let files = files(args, web, web_secure)?;
+
     let mut builder =
         store(args)?.host_name(&args.host_name).partitions(args.partitions).policies(policies);
     if let Some(node) = &args.node_name {
         builder = builder.node(node.0.clone());
+    }
+    if let Some(files) = files {
+        http = http.routes(files.router());
+        builder = builder.blobs(Arc::new(files));
     }
     let hub = builder.start()?;
     let devices = register(&hub, args).await?;
@@ -67,7 +108,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         mqtt = mqtt.listen(addr);
     }
     if let Some(addr) = args.mqtts.addr() {
-        mqtt = mqtt.listen_tls(addr, tls.clone());
+        mqtt = mqtt.listen_tls(addr, tls);
     }
     let mqtt = mqtt.bind().map_err(|error| format!("MQTT {error}"))?;
     let mut addrs = mqtt.local_addrs().into_iter();
@@ -75,18 +116,6 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let secure = args.mqtts.addr().and_then(|_| addrs.next());
     hub.serve(mqtt);
 
-    let mut http =
-        HttpTransport::builder().operations().websocket(Arc::new(MqttStreamHandler::new()));
-    if let Some(addr) = args.http.addr() {
-        http = http.listen(addr);
-    }
-    if let Some(addr) = args.https.addr() {
-        http = http.listen_tls(addr, tls);
-    }
-    let http = http.bind().map_err(|error| format!("HTTP {error}"))?;
-    let mut addrs = http.local_addrs().into_iter();
-    let web = args.http.addr().and_then(|_| addrs.next());
-    let web_secure = args.https.addr().and_then(|_| addrs.next());
     hub.serve(http);
     Ok(Running {
         hub,

@@ -1,5 +1,6 @@
 //! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
 
+pub mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod delivery;
@@ -21,7 +22,9 @@ pub mod store;
 pub mod time;
 pub mod transport;
 pub mod twin;
+pub mod upload;
 
+pub use blob::BlobStore;
 pub use engine::{
     Clock, DeviceClient, Downlink, Hub, HubBuilder, Link, Shutdown, ShutdownReport, Uplink,
 };

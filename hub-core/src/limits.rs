@@ -57,6 +57,23 @@ pub struct Limits {
     /// Most feedback batches waiting, and most records waiting for a batch.
     pub feedback_depth_max: u32,
 
+    // -- file uploads --
+    /// How long the address of a file is good, and an upload may be finished. Azure has 1 minute to
+    /// 24 hours.
+    pub upload_ttl: Duration,
+    /// Most uploads of one device that are neither finished nor expired.
+    pub uploads_per_device_max: u32,
+    /// Whether a finished upload makes a file notification.
+    pub file_notifications: bool,
+    /// Time to live of a file notification.
+    pub file_notification_ttl: Duration,
+    /// How long a received file notification is locked.
+    pub file_notification_lock: Duration,
+    /// Deliveries after which a file notification is dropped. Azure's texts say 10 and 100.
+    pub file_notification_delivery_count_max: u8,
+    /// Most file notifications waiting. Beyond it uploads cannot be finished.
+    pub file_notification_depth_max: u32,
+
     // -- twins --
     /// Largest `tags` section, by the documented size function.
     pub tags_bytes_max: usize,
@@ -199,6 +216,13 @@ impl Default for Limits {
             feedback_lock: secs(60),
             feedback_delivery_count_max: 10,
             feedback_depth_max: 100_000,
+            upload_ttl: secs(3600),
+            uploads_per_device_max: 10,
+            file_notifications: true,
+            file_notification_ttl: secs(3600),
+            file_notification_lock: secs(60),
+            file_notification_delivery_count_max: 10,
+            file_notification_depth_max: 100_000,
             tags_bytes_max: 8 * kib,
             desired_bytes_max: 32 * kib,
             reported_bytes_max: 32 * kib,

@@ -9,6 +9,7 @@ use super::core::{Core, Parts};
 use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
 use super::hub::Hub;
 use super::shard::Shard;
+use crate::blob::BlobStore;
 use crate::device::Setup;
 use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
@@ -53,6 +54,7 @@ pub struct HubBuilder {
     extra: Vec<Policy>,
     authenticator: Arc<dyn Authenticator>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    blobs: Option<Arc<dyn BlobStore>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -79,6 +81,7 @@ impl HubBuilder {
             extra: Vec::new(),
             authenticator: Arc::new(RegistryAuthenticator),
             authorizer: None,
+            blobs: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -149,6 +152,13 @@ impl HubBuilder {
         self
     }
 
+    /// Sets where devices upload files to. Without one they cannot.
+    #[must_use]
+    pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(blobs);
+        self
+    }
+
     /// Sets the source of time. The default is the machine's clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -194,6 +204,7 @@ impl HubBuilder {
             policies,
             authenticator: self.authenticator,
             authorizer: self.authorizer,
+            blobs: self.blobs,
             runtime,
         }));
         let shards = (0..self.partitions)
@@ -221,6 +232,9 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     }
     if limits.c2d_lock.is_zero() || limits.feedback_lock.is_zero() {
         return Err(BuildError::Limit("c2d_lock", "must not be zero"));
+    }
+    if limits.file_notification_lock.is_zero() {
+        return Err(BuildError::Limit("file_notification_lock", "must not be zero"));
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::lifecycle::LifecycleEvent;
 use super::line::lock;
 use super::meter::{Ages, Born, Meter, cause_name};
 use super::query::Scan;
+use crate::blob::BlobStore;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
@@ -46,6 +47,9 @@ pub(crate) struct Core {
     pub(crate) feedback_waiting: AtomicU32,
     pub(crate) feedback: Notify,
     pub(crate) feedback_ready: Notify,
+    pub(crate) files_ready: Notify,
+    /// Where devices upload to, if anywhere.
+    pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     /// Ends when the store has failed for good.
     pub(crate) failure: Notify,
     failed: AtomicBool,
@@ -83,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) policies: Policies,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     pub(crate) runtime: Handle,
 }
 
@@ -111,6 +116,8 @@ impl Core {
             feedback_waiting: AtomicU32::new(0),
             feedback: Notify::new(),
             feedback_ready: Notify::new(),
+            files_ready: Notify::new(),
+            blobs: parts.blobs,
             failure: Notify::new(),
             failed: AtomicBool::new(false),
             degraded: AtomicUsize::new(0),
