@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hub_amqp::AmqpTransport;
 use hub_core::{Hub, HubBuilder};
 use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
@@ -26,6 +27,8 @@ pub(crate) struct Running {
     pub(crate) mqtts: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
+    pub(crate) amqp: Option<SocketAddr>,
+    pub(crate) amqps: Option<SocketAddr>,
     pub(crate) devices: BTreeMap<String, String>,
 }
 /// A hub to be, on the store that was asked for.
@@ -39,9 +42,6 @@ fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
 }
 
 pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
-    if args.amqps.addr().is_some() {
-        return Err("this build has no AMQP adapter; use --amqps off".into());
-    }
     let mut keys = Keys::open(&args.data_dir)?;
     let policies = policies(args, &mut keys)?;
     keys.save()?;
@@ -75,8 +75,23 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let secure = args.mqtts.addr().and_then(|_| addrs.next());
     hub.serve(mqtt);
 
-    let mut http =
-        HttpTransport::builder().operations().websocket(Arc::new(MqttStreamHandler::new()));
+    let mut amqp = AmqpTransport::builder();
+    if let Some(addr) = args.amqp.addr() {
+        amqp = amqp.listen(addr);
+    }
+    if let Some(addr) = args.amqps.addr() {
+        amqp = amqp.listen_tls(addr, tls.clone());
+    }
+    let amqp = amqp.bind().map_err(|error| format!("AMQP {error}"))?;
+    let mut addrs = amqp.local_addrs().into_iter();
+    let amqp_plain = args.amqp.addr().and_then(|_| addrs.next());
+    let amqp_secure = args.amqps.addr().and_then(|_| addrs.next());
+
+    let mut http = HttpTransport::builder()
+        .operations()
+        .websocket(Arc::new(MqttStreamHandler::new()))
+        .websocket(Arc::new(amqp.stream_handler()));
+    hub.serve(amqp);
     if let Some(addr) = args.http.addr() {
         http = http.listen(addr);
     }
@@ -95,6 +110,8 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         mqtts: secure,
         http: web,
         https: web_secure,
+        amqp: amqp_plain,
+        amqps: amqp_secure,
         devices,
     })
 }
