@@ -10,7 +10,7 @@
 //! | 5 | the traits of `store` |
 //! | 4 | `node` |
 //! | 3 | `device` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `inbox`, `roster` |
 //! | 1 | `security` |
 //! | 0 | the data of `store`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
@@ -36,7 +36,7 @@ fn floor(module: &str) -> Option<u8> {
         "store" => 0,
         "node" => 4,
         "device" => 3,
-        "delivery" | "twin" | "method" | "session" | "registry" => 2,
+        "delivery" | "twin" | "method" | "session" | "registry" | "inbox" | "roster" => 2,
         "security" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,
