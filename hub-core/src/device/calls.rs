@@ -1,9 +1,9 @@
 //! Direct methods: here if the device is connected here, by way of another node if it is there.
 
+use super::Device;
 use super::effect::Effects;
 use super::input::Request;
 use super::job::{After, Job};
-use super::Device;
 use crate::error::{ErrorKind, HubError};
 use crate::frame::Interest;
 use crate::id::CallId;

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{Device, Online};
 use super::cache::Cached;
 use super::effect::{Effects, LifecycleKind};
 use super::input::{Input, Request};
 use super::job::{After, Job};
+use super::{Device, Online};
 use crate::error::{CloseReason, DisconnectCause};
 use crate::frame::{Interest, Outbound};
 use crate::id::{Address, CallId, Epoch, NodeId};
@@ -26,7 +26,10 @@ impl Input {
             Post::Expelled(of, Gone::Disabled) => (of, Self::Expel(CloseReason::IdentityDisabled)),
             Post::Answer(replied) => {
                 let reply = |(status, payload)| MethodReply { status, payload };
-                (replied.of, Self::Answered(replied.reply.call, Box::new(replied.result.map(reply))))
+                (
+                    replied.of,
+                    Self::Answered(replied.reply.call, Box::new(replied.result.map(reply))),
+                )
             }
             Post::Call(asked) => return Err(asked),
         })

@@ -55,11 +55,7 @@ impl Hub {
     ///
     /// A node whose inbox is full is not told: it does not fetch its posts, so it is stopped or cut
     /// off. When it is back it looks at all its connections by itself.
-    pub(super) async fn commit_post(
-        &self,
-        of: &Address,
-        change: Change,
-    ) -> Result<bool, HubError> {
+    pub(super) async fn commit_post(&self, of: &Address, change: Change) -> Result<bool, HubError> {
         match self.commit(of, change.clone()).await? {
             Outcome::Committed(_) => Ok(true),
             Outcome::Full(queue) if queue.kind == QueueKind::Inbox => {

@@ -163,11 +163,8 @@ fn answer(inner: &Arc<Inner>, shard: &Arc<Shard>, item: &Item, asked: Asked) {
             Some(error) => Err(error),
             None => call(&shard, &asked).await,
         };
-        let post = Post::Answer(Box::new(Replied {
-            of: asked.of,
-            reply: asked.reply.clone(),
-            result,
-        }));
+        let post =
+            Post::Answer(Box::new(Replied { of: asked.of, reply: asked.reply.clone(), result }));
         let push = post.push(&asked.reply.to, shard.core.clock.now(), &limits);
         let sent = shard.commit(Change::new().push(push), limits.inbox_ttl).await;
         if !matches!(sent, Ok(crate::store::Outcome::Committed(_))) {

@@ -24,7 +24,9 @@ pub enum JoinError {
     #[error("another process runs as node {0}; each node needs a name of its own")]
     NameTaken(NodeId),
     /// The other nodes have another number of partitions.
-    #[error("this node has {ours} partitions, and node {node}, which runs on the same store, {theirs}")]
+    #[error(
+        "this node has {ours} partitions, and node {node}, which runs on the same store, {theirs}"
+    )]
     Partitions {
         /// One of the others.
         node: NodeId,
@@ -60,7 +62,9 @@ enum State {
     Joined,
     Refused(JoinError),
     /// How it is to leave: with everything in order, or with something left to repair.
-    Leaving { in_order: bool },
+    Leaving {
+        in_order: bool,
+    },
     Left,
 }
 
@@ -190,9 +194,7 @@ impl Core {
     }
 
     /// The documents of all nodes.
-    pub(super) async fn all_nodes(
-        &self,
-    ) -> Result<Vec<(NodeId, Version, Member)>, StoreError> {
+    pub(super) async fn all_nodes(&self) -> Result<Vec<(NodeId, Version, Member)>, StoreError> {
         let mut found = Vec::new();
         let mut after: Option<String> = None;
         loop {

@@ -180,10 +180,8 @@ impl Registry<'_> {
             return Ok(change);
         }
         let modules = self.modules(identity.address()).await?;
-        let asks: Vec<Ask> = modules
-            .iter()
-            .map(|module| Ask::Document(Key::session(module.address())))
-            .collect();
+        let asks: Vec<Ask> =
+            modules.iter().map(|module| Ask::Document(Key::session(module.address()))).collect();
         let core = self.hub.core();
         let sessions = core.store.read(&asks).await?;
         for (module, session) in modules.iter().zip(sessions) {

@@ -123,7 +123,9 @@ async fn beat(core: &Core, seat: &mut Seat) -> Result<Beat, StoreError> {
             _ => late = true,
         }
         guard = match read_own(core).await {
-            Some((_, member)) if !core.membership.is_own(&member) && member.is_live(core.clock.now()) => {
+            Some((_, member))
+                if !core.membership.is_own(&member) && member.is_live(core.clock.now()) =>
+            {
                 return Ok(Beat::Fenced);
             }
             Some((version, _)) => Some(version),
@@ -214,9 +216,7 @@ async fn mark(core: &Core, at: &DocumentRef, member: &Member) -> Option<Document
     let expires = core.clock.now().after(REPAIR);
     let lost = Member { standing: Standing::Lost, expires, ..member.clone() };
     match core.commit_alone(Change::new().replace(at, lost.encode())).await {
-        Ok(Outcome::Committed(issued)) => {
-            Some(DocumentRef::new(at.key().clone(), issued.version))
-        }
+        Ok(Outcome::Committed(issued)) => Some(DocumentRef::new(at.key().clone(), issued.version)),
         _ => None,
     }
 }
@@ -250,9 +250,9 @@ async fn repair_sessions(
             let waiting: Vec<_> = some
                 .iter()
                 .map(|address| {
-                    let shard = inner.shards.get(usize::from(
-                        address.partition(core.setup.partitions).0,
-                    ))?;
+                    let shard = inner
+                        .shards
+                        .get(usize::from(address.partition(core.setup.partitions).0))?;
                     let request = Request::Repair(at.clone());
                     Some(shard.ask(address, |call| Input::Ask(call, request)).1)
                 })

@@ -94,11 +94,8 @@ async fn sweep(hub: Weak<Inner>) {
 
 async fn sweep_once(inner: &Arc<Inner>, limit: u32) -> usize {
     let now = inner.core.clock.now();
-    let overdue = |kind| Claim {
-        scope: Scope::Overdue(kind),
-        limit,
-        hide_until: now.after(SWEEP_LOCK),
-    };
+    let overdue =
+        |kind| Claim { scope: Scope::Overdue(kind), limit, hide_until: now.after(SWEEP_LOCK) };
     let claims = [overdue(QueueKind::Mailbox), overdue(QueueKind::Inbox)];
     let taken = match inner.core.store.claim(now, &claims).await {
         Ok(lists) => lists.into_iter().flatten().collect::<Vec<_>>(),

@@ -78,7 +78,9 @@ impl Post {
     #[must_use]
     pub fn of(&self) -> &Address {
         match self {
-            Self::Changed(of) | Self::Mail(of) | Self::Desired(of, ..) | Self::Expelled(of, _) => of,
+            Self::Changed(of) | Self::Mail(of) | Self::Desired(of, ..) | Self::Expelled(of, _) => {
+                of
+            }
             Self::Call(asked) => &asked.of,
             Self::Answer(replied) => &replied.of,
         }

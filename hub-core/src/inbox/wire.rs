@@ -83,24 +83,20 @@ pub(super) fn decode(body: &[u8]) -> Option<Post> {
     let (format, json) = body.split_first()?;
     (*format == FORMAT).then_some(())?;
     let address = |a: &str| Address::parse(a).ok();
-    let reply = |to: &str, call| {
-        Some(Reply { to: NodeId::new(to).ok()?, call: CallId(call) })
-    };
+    let reply = |to: &str, call| Some(Reply { to: NodeId::new(to).ok()?, call: CallId(call) });
     Some(match serde_json::from_slice(json).ok()? {
         Wire::Changed { a } => Post::Changed(address(&a)?),
         Wire::Mail { a } => Post::Mail(address(&a)?),
         Wire::Desired { a, n, p } => Post::Desired(address(&a)?, n, bytes(p)),
         Wire::Disabled { a } => Post::Expelled(address(&a)?, Gone::Disabled),
-        Wire::Call { a, to, call, name, p, response, connect } => {
-            Post::Call(Box::new(Asked {
-                of: address(&a)?,
-                reply: reply(&to, call)?,
-                name: name.into(),
-                payload: bytes(p),
-                response_timeout: Duration::from_millis(response),
-                connect_timeout: Duration::from_millis(connect),
-            }))
-        }
+        Wire::Call { a, to, call, name, p, response, connect } => Post::Call(Box::new(Asked {
+            of: address(&a)?,
+            reply: reply(&to, call)?,
+            name: name.into(),
+            payload: bytes(p),
+            response_timeout: Duration::from_millis(response),
+            connect_timeout: Duration::from_millis(connect),
+        })),
         Wire::Reply { a, to, call, status, p } => Post::Answer(Box::new(Replied {
             of: address(&a)?,
             reply: reply(&to, call)?,
@@ -202,7 +198,8 @@ mod tests {
 
     #[test]
     fn what_is_no_post_is_none() {
-        for body in [&b""[..], b"\x02{\"k\":\"m\",\"a\":\"d\"}", b"\x01{}", b"\x01{\"k\":\"m\",\"a\":\"\"}"]
+        for body in
+            [&b""[..], b"\x02{\"k\":\"m\",\"a\":\"d\"}", b"\x01{}", b"\x01{\"k\":\"m\",\"a\":\"\"}"]
         {
             assert_eq!(Post::decode(body), None);
         }

@@ -87,11 +87,7 @@ impl Abroad {
     }
 
     /// The other node has answered.
-    pub fn answered(
-        &mut self,
-        caller: CallId,
-        result: Result<MethodReply, HubError>,
-    ) -> Answered {
+    pub fn answered(&mut self, caller: CallId, result: Result<MethodReply, HubError>) -> Answered {
         let Some(sent) = self.calls.remove(&caller) else { return Answered::Unknown };
         match result {
             Err(error) if error.kind() == ErrorKind::DeviceNotOnline => sent.not_there(),
@@ -131,7 +127,10 @@ impl Abroad {
     /// When to call [`Abroad::tick`] if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.calls.values().map(|sent| sent.recall.map_or(sent.until, |at| at.min(sent.until))).min()
+        self.calls
+            .values()
+            .map(|sent| sent.recall.map_or(sent.until, |at| at.min(sent.until)))
+            .min()
     }
 
     /// How many there are.

@@ -142,7 +142,10 @@ impl Change {
     /// The steps but those for which `left_out` holds.
     #[must_use]
     pub(crate) fn without(&self, left_out: impl Fn(&Op) -> bool) -> Self {
-        self.ops().iter().filter(|op| !left_out(op)).fold(Self::new(), |kept, op| kept.with(op.clone()))
+        self.ops()
+            .iter()
+            .filter(|op| !left_out(op))
+            .fold(Self::new(), |kept, op| kept.with(op.clone()))
     }
 
     /// The steps of `other` after these.

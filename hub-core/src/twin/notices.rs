@@ -45,13 +45,7 @@ pub struct Notices {
 
 impl Notices {
     /// The desired properties have this version now, by this patch.
-    pub fn notice(
-        &mut self,
-        version: u64,
-        patch: Bytes,
-        now: Timestamp,
-        limits: &Limits,
-    ) -> Tell {
+    pub fn notice(&mut self, version: u64, patch: Bytes, now: Timestamp, limits: &Limits) -> Tell {
         let told = match self.told {
             None => {
                 self.from = version;
