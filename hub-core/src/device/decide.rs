@@ -52,7 +52,7 @@ impl Device {
             Job::Call(patient) => self.call_somewhere(patient, fx),
             Job::Recall { caller, at } => self.recall(caller, at, fx),
             Job::Seek => self.seek_now(),
-            Job::Notice { version, patch } => self.notice(version, patch, fx),
+            Job::Notice { epoch, version, patch } => self.notice_in(epoch, version, patch, fx),
             Job::CatchUp => self.catch_up(fx),
             Job::Review { fresh: false } => {
                 self.documents.forget();
@@ -92,7 +92,7 @@ impl Device {
                         if self.online.is_none() {
                             change = self.require_session(change);
                         }
-                        let change = self.tell(change, Post::Mail);
+                        let change = self.tell(change, |of, _| Post::Mail(of));
                         let job = Job::Ask { call, request: Request::Send(message) };
                         self.write(job, change, after, fx);
                     }

@@ -86,6 +86,7 @@ pub(crate) enum Job {
     Seek,
     /// Another node has written the desired properties.
     Notice {
+        epoch: Epoch,
         version: u64,
         patch: Bytes,
     },

@@ -167,7 +167,9 @@ impl Device {
                 }
             }
             Input::Mail => self.mailbox.stir(),
-            Input::Desired(version, patch) => self.heard_of_desired(version, patch, fx),
+            Input::Desired(epoch, version, patch) => {
+                self.heard_of_desired(epoch, version, patch, fx);
+            }
             Input::Answered(call, result) => self.answered(call, *result, fx),
             Input::Tick => self.tick(fx),
         }

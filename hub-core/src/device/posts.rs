@@ -22,7 +22,7 @@ impl Input {
         Ok(match post {
             Post::Changed(of) => (of, Self::Changed),
             Post::Mail(of) => (of, Self::Mail),
-            Post::Desired(of, version, patch) => (of, Self::Desired(version, patch)),
+            Post::Desired(of, epoch, version, patch) => (of, Self::Desired(epoch, version, patch)),
             Post::Expelled(of, Gone::Disabled) => (of, Self::Expel(CloseReason::IdentityDisabled)),
             Post::Answer(replied) => {
                 let reply = |(status, payload)| MethodReply { status, payload };
@@ -68,10 +68,10 @@ impl Device {
 
     /// Tells the node that holds the connection, if it is another one and its inbox has room. If it
     /// has none, what it was to be told of is found by polling.
-    pub(super) fn tell(&self, change: Change, post: impl FnOnce(Address) -> Post) -> Change {
+    pub(super) fn tell(&self, change: Change, post: impl FnOnce(Address, Epoch) -> Post) -> Change {
         match self.elsewhere() {
-            Some((node, _)) if !self.mute_posts => {
-                let post = post(self.address.clone());
+            Some((node, epoch)) if !self.mute_posts => {
+                let post = post(self.address.clone(), epoch);
                 change.push(post.push(node, self.now, &self.setup.limits))
             }
             _ => change,
@@ -79,12 +79,24 @@ impl Device {
     }
 
     /// Another node has written the desired properties.
-    pub(super) fn heard_of_desired(&mut self, version: u64, patch: Bytes, fx: &mut Effects) {
-        // A connect in hand may be durable, and what is meant is then its link.
-        if self.online.is_some() {
+    pub(super) fn heard_of_desired(
+        &mut self,
+        epoch: Epoch,
+        version: u64,
+        patch: Bytes,
+        fx: &mut Effects,
+    ) {
+        if self.jobs.is_empty() {
+            self.notice_in(epoch, version, patch, fx);
+        } else {
+            // A connect in hand may be durable, and what is meant is then its link.
+            self.enqueue(Job::Notice { epoch, version, patch }, fx);
+        }
+    }
+
+    pub(super) fn notice_in(&mut self, epoch: Epoch, version: u64, patch: Bytes, fx: &mut Effects) {
+        if self.online.as_ref().is_some_and(|online| online.epoch == epoch) {
             self.notice(version, patch, fx);
-        } else if !self.jobs.is_empty() {
-            self.enqueue(Job::Notice { version, patch }, fx);
         }
     }
 

@@ -47,7 +47,7 @@ impl Device {
             session.encode(),
         );
         // Whoever held the connection before lets it go.
-        let change = self.tell(change, Post::Changed);
+        let change = self.tell(change, |of, _| Post::Changed(of));
         let after = After::Connected { session: Box::new(session), present };
         self.write(Job::Connect { call, link, arrival, gone: None }, change, after, fx);
     }
@@ -78,7 +78,7 @@ impl Device {
         }
         // What this link held, and what was sent while it was taken for the live one, is for the
         // connection that took over.
-        change = self.tell(change, Post::Mail);
+        change = self.tell(change, |of, _| Post::Mail(of));
         if self.rounds == 0 {
             change = change.and(self.give_back(released));
         }

@@ -122,7 +122,7 @@ impl Device {
                 let mut write = Change::new().replace(&guard, twin.encode());
                 if let Some((version, patch)) = notice.clone() {
                     write = self.require_session(write);
-                    write = self.tell(write, |of| Post::Desired(of, version, patch));
+                    write = self.tell(write, |of, epoch| Post::Desired(of, epoch, version, patch));
                 }
                 let after = After::TwinWritten { notice };
                 let request = request(patch, if_match);

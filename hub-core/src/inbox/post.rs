@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::wire;
 use crate::error::HubError;
-use crate::id::{Address, CallId, NodeId};
+use crate::id::{Address, CallId, Epoch, NodeId};
 use crate::limits::Limits;
 use crate::store::{Push, QueueId};
 use crate::time::Timestamp;
@@ -63,8 +63,9 @@ pub enum Post {
     Changed(Address),
     /// A message may be in its mailbox.
     Mail(Address),
-    /// Its desired properties were written: their version, and the patch as JSON text.
-    Desired(Address, u64, Bytes),
+    /// Its desired properties were written while it was connected in this epoch: their version, and
+    /// the patch as JSON text. It is for no later connection, which may have read them since.
+    Desired(Address, Epoch, u64, Bytes),
     /// Its connection has to end.
     Expelled(Address, Gone),
     /// Call a direct method.

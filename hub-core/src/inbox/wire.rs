@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::post::{Asked, Gone, Post, Replied, Reply};
 use crate::error::{ErrorKind, HubError};
-use crate::id::{Address, CallId, NodeId};
+use crate::id::{Address, CallId, Epoch, NodeId};
 
 const FORMAT: u8 = 1;
 
@@ -22,7 +22,7 @@ enum Wire<'a> {
     #[serde(rename = "m")]
     Mail { a: Text<'a> },
     #[serde(rename = "d")]
-    Desired { a: Text<'a>, n: u64, p: Text<'a> },
+    Desired { a: Text<'a>, e: u64, n: u64, p: Text<'a> },
     #[serde(rename = "x")]
     Disabled { a: Text<'a> },
     #[serde(rename = "q")]
@@ -45,8 +45,8 @@ pub(super) fn encode(post: &Post) -> Bytes {
     let wire = match post {
         Post::Changed(of) => Wire::Changed { a: of.as_str().into() },
         Post::Mail(of) => Wire::Mail { a: of.as_str().into() },
-        Post::Desired(of, version, patch) => {
-            Wire::Desired { a: of.as_str().into(), n: *version, p: text(patch) }
+        Post::Desired(of, epoch, version, patch) => {
+            Wire::Desired { a: of.as_str().into(), e: epoch.0, n: *version, p: text(patch) }
         }
         Post::Expelled(of, Gone::Disabled) => Wire::Disabled { a: of.as_str().into() },
         Post::Call(asked) => Wire::Call {
@@ -87,7 +87,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Post> {
     Some(match serde_json::from_slice(json).ok()? {
         Wire::Changed { a } => Post::Changed(address(&a)?),
         Wire::Mail { a } => Post::Mail(address(&a)?),
-        Wire::Desired { a, n, p } => Post::Desired(address(&a)?, n, bytes(p)),
+        Wire::Desired { a, e, n, p } => Post::Desired(address(&a)?, Epoch(e), n, bytes(p)),
         Wire::Disabled { a } => Post::Expelled(address(&a)?, Gone::Disabled),
         Wire::Call { a, to, call, name, p, response, connect } => Post::Call(Box::new(Asked {
             of: address(&a)?,
@@ -174,7 +174,12 @@ mod tests {
         for post in [
             Post::Changed(of.clone()),
             Post::Mail(of.clone()),
-            Post::Desired(of.clone(), 8, Bytes::from_static(br#"{"a":null,"$version":8}"#)),
+            Post::Desired(
+                of.clone(),
+                Epoch(2),
+                8,
+                Bytes::from_static(br#"{"a":null,"$version":8}"#),
+            ),
             Post::Expelled(of, Gone::Disabled),
             Post::Call(Box::new(asked)),
             answer(Ok((-1, Bytes::from_static(b"null")))),

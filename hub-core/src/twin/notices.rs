@@ -39,7 +39,7 @@ pub struct Notices {
     from: u64,
     waiting: BTreeMap<u64, Bytes>,
     late: Option<Timestamp>,
-    /// It was never told something that it cannot be told any more.
+    /// It was never told of a version that was overtaken by the first one it was told of.
     gap: bool,
 }
 
@@ -67,7 +67,6 @@ impl Notices {
         if self.waiting.is_empty() {
             self.late = None;
         } else if self.waiting.len() > WAITING_MAX {
-            self.gap = true;
             return Tell::All;
         } else if self.late.is_none() || !these.is_empty() {
             self.late = Some(now.after(limits.notice_gap_max));
@@ -101,9 +100,7 @@ impl Notices {
 
     /// Time has passed. Whether a notice has waited too long.
     pub fn tick(&mut self, now: Timestamp) -> bool {
-        let over = self.late.take_if(|late| *late <= now).is_some();
-        self.gap |= over;
-        over
+        self.late.take_if(|late| *late <= now).is_some()
     }
 
     /// Whether a device whose desired properties have this version has missed something. Of one that
@@ -154,7 +151,7 @@ mod tests {
         notice(&mut notices, 3);
         let late = NOW.after(Limits::default().notice_gap_max);
         assert!(!notices.tick(NOW) && notices.tick(late) && !notices.tick(late));
-        assert!(notices.has_missed(1));
+        assert!(notices.has_missed(3) && !notices.has_missed(1));
         assert_eq!(notices.knows(3), []);
         assert!(!notices.has_missed(3) && notices.has_missed(4));
         assert_eq!(notice(&mut notices, 2), Some(vec![]));
