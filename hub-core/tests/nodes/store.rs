@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
 use hub_core::store::{
-    Ask, Batch, Claim, Document, Durability, Entry, Item, Kind, Outcome, Record, Seek, Store,
-    StoreError,
+    Ask, Batch, Change, Claim, Document, Durability, Entry, Item, Kind, Op, Outcome, Record, Seek,
+    Store, StoreError,
 };
 use hub_core::time::Timestamp;
 use hub_store_memory::MemoryStore;
@@ -21,6 +21,7 @@ pub(crate) struct Control(Arc<State>);
 #[derive(Default)]
 struct State {
     gate: Mutex<Option<Arc<Semaphore>>>,
+    devices_only: AtomicBool,
     deaf: AtomicBool,
 }
 
@@ -28,6 +29,12 @@ impl Control {
     /// Cuts the node off from the store: whatever it asks waits.
     pub(crate) fn stall(&self) {
         *self.0.gate.lock().unwrap() = Some(Arc::new(Semaphore::new(0)));
+    }
+
+    /// Only what devices do waits; the node's own document is written.
+    pub(crate) fn stall_devices(&self) {
+        self.0.devices_only.store(true, Ordering::SeqCst);
+        self.stall();
     }
 
     /// The store answers again, also what was asked meanwhile.
@@ -38,6 +45,14 @@ impl Control {
     /// Nudges do not reach the node any more.
     pub(crate) fn lose_nudges(&self) {
         self.0.deaf.store(true, Ordering::SeqCst);
+    }
+
+    async fn pass_batch(&self, batch: &Batch) {
+        let own = |op: &Op| matches!(op, Op::Put(key, ..) if key.kind == Kind::Node);
+        let of_node = batch.changes.iter().flat_map(Change::ops).all(own);
+        if !(of_node && self.0.devices_only.load(Ordering::SeqCst)) {
+            self.pass().await;
+        }
     }
 
     async fn pass(&self) {
@@ -71,12 +86,14 @@ impl Store for View {
         after: Option<&str>,
         limit: NonZeroU32,
     ) -> Result<Vec<Document>, StoreError> {
-        self.control.pass().await;
+        if kind != Kind::Node || !self.control.0.devices_only.load(Ordering::SeqCst) {
+            self.control.pass().await;
+        }
         self.inner.scan(kind, after, limit).await
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
-        self.control.pass().await;
+        self.control.pass_batch(batch).await;
         self.inner.commit(batch).await
     }
 

@@ -9,7 +9,9 @@ use hub_core::id::{Address, NodeId};
 use hub_core::limits::Limits;
 use hub_core::registry::IdentitySpec;
 use hub_core::session::Session;
-use hub_core::store::{Ask, Key, Kind, QueueId, Record, Store as _};
+use hub_core::store::{
+    Ask, Batch, BatchId, Change, Key, Kind, Outcome, QueueId, Record, Store as _, Version,
+};
 use hub_store_memory::MemoryStore;
 
 use crate::store::{Control, View};
@@ -91,7 +93,22 @@ impl World {
     }
 
     pub(crate) async fn has_document(&self, node: &str) -> bool {
-        self.read(Ask::Document(Key::new(Kind::Node, node))).await.is_some()
+        self.version(node).await.is_some()
+    }
+
+    /// The version of a node's document: its beats.
+    pub(crate) async fn version(&self, node: &str) -> Option<Version> {
+        match self.read(Ask::Document(Key::new(Kind::Node, node))).await {
+            Some(Record::Document(document)) => Some(document.at.version()),
+            _ => None,
+        }
+    }
+
+    /// Changes the store behind the nodes' back.
+    pub(crate) async fn commit(&self, change: Change) {
+        let batch = Batch { id: BatchId(1), changes: vec![change], nudges: Vec::new() };
+        let outcomes = self.store.commit(&batch).await.unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");
     }
 
     pub(crate) async fn posts(&self, node: &str) -> u32 {
