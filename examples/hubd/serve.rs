@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
 use hub_amqp::AmqpTransport;
+use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
 use hub_core::{Hub, HubBuilder};
 use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};

@@ -166,6 +166,27 @@ pub struct Limits {
     /// Most subscriptions of one session.
     pub subscriptions_max: usize,
 
+    // -- nodes --
+    /// How often a node says in the store that it runs.
+    pub node_beat_every: Duration,
+    /// How long others believe it. Longer than a few beats.
+    pub node_expiry: Duration,
+    /// How often a node looks into its inbox without a sign.
+    pub inbox_poll_every: Duration,
+    /// Most posts in the inbox of a node; what is beyond waits to be found by polling, and calls are
+    /// refused.
+    pub inbox_depth_max: u32,
+    /// How long a post is kept for a node that does not fetch it.
+    pub inbox_ttl: Duration,
+    /// How long a direct method waits for the node that holds the device. One that was not
+    /// taken by then is taken back, and was never dispatched.
+    pub remote_dispatch_timeout: Duration,
+    /// Most direct methods that a node makes for others at once.
+    pub remote_calls_max: usize,
+    /// How long a notice of desired properties waits for an earlier one that is still on its way
+    /// from another node. Then the device is told all its desired properties instead.
+    pub notice_gap_max: Duration,
+
     // -- engine --
     /// Most inputs that wait for one device while its change is being written.
     pub device_inbox_max: usize,
@@ -261,6 +282,14 @@ impl Default for Limits {
             link_bytes_max: mib,
             peer_write_bytes_max: 4 * mib,
             subscriptions_max: 10,
+            node_beat_every: secs(2),
+            node_expiry: secs(10),
+            inbox_poll_every: secs(1),
+            inbox_depth_max: 10_000,
+            inbox_ttl: secs(60),
+            remote_dispatch_timeout: secs(5),
+            remote_calls_max: 1000,
+            notice_gap_max: secs(5),
             device_inbox_max: 256,
             conflict_rounds_max: 8,
             batch_changes_max: 1000,

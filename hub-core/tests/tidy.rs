@@ -10,7 +10,7 @@
 //! | 5 | the traits of `store` and `blob`, and what helps to implement them |
 //! | 4 | `node` |
 //! | 3 | `device` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster` |
 //! | 1 | `security`, `query` |
 //! | 0 | the data of `store` and `blob`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
@@ -36,7 +36,9 @@ fn floor(module: &str) -> Option<u8> {
         "store" | "blob" => 0,
         "node" => 4,
         "device" => 3,
-        "delivery" | "twin" | "method" | "session" | "registry" | "upload" => 2,
+        "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster" => {
+            2
+        }
         "security" | "query" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,

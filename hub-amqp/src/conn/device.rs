@@ -322,7 +322,13 @@ impl Broker {
     }
 
     /// The hub has said something to a device.
-    pub(super) fn said(&mut self, address: &Address, id: LinkId, down: Downlink, said: Vec<Outbound>) {
+    pub(super) fn said(
+        &mut self,
+        address: &Address,
+        id: LinkId,
+        down: Downlink,
+        said: Vec<Outbound>,
+    ) {
         if self.online(address).is_none_or(|online| online.id != id) {
             return;
         }
@@ -443,7 +449,8 @@ impl Broker {
     }
 
     fn put_twin(&mut self, address: &Address, message: Vec<u8>) {
-        if let Some(link) = self.online(address).and_then(|online| online.hearing(DeviceNode::Twin)) {
+        if let Some(link) = self.online(address).and_then(|online| online.hearing(DeviceNode::Twin))
+        {
             self.put(link, message, None);
         }
     }
@@ -472,9 +479,8 @@ impl Broker {
         for link in links {
             self.detach(link, &why);
         }
-        let serves = |served: &Served| {
-            !matches!(served, Served::Questions(_) | Served::Answers(..))
-        };
+        let serves =
+            |served: &Served| !matches!(served, Served::Questions(_) | Served::Answers(..));
         if self.devices.is_empty() && !self.links.values().any(serves) {
             self.close(&why);
         }
@@ -543,7 +549,11 @@ impl Broker {
         }
     }
 
-    pub(super) fn renewed(&mut self, address: &Address, granted: Result<hub_core::hello::Grant, Refusal>) {
+    pub(super) fn renewed(
+        &mut self,
+        address: &Address,
+        granted: Result<hub_core::hello::Grant, Refusal>,
+    ) {
         // A token that was let in and is not any more has ended meanwhile; so does what rests on it.
         if let (Some(online), Ok(grant)) = (self.online(address), granted) {
             online.up.renew(grant);

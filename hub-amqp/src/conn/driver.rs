@@ -240,7 +240,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
     /// When something is to be done if nothing happens before.
     fn deadline(&self) -> Instant {
         let broker = &self.broker;
-        let mut times = vec![self.heard + broker.limits().idle_timeout * 2, Instant::now() + LOOK_EVERY];
+        let mut times =
+            vec![self.heard + broker.limits().idle_timeout * 2, Instant::now() + LOOK_EVERY];
         if !broker.known {
             times.push(broker.introduction);
         }
@@ -280,7 +281,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
             return self.over(End::Unknown);
         }
         if now >= self.heard + broker.limits().idle_timeout * 2 && broker.may_hear() {
-            broker.close(&AmqpError::new(condition::RESOURCE_LIMIT, "the peer was silent too long"));
+            broker
+                .close(&AmqpError::new(condition::RESOURCE_LIMIT, "the peer was silent too long"));
             return self.over(End::Silent);
         }
         broker.expire();

@@ -8,6 +8,8 @@ use super::clock::{Clock, SystemClock};
 use super::core::{Core, Parts};
 use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
 use super::hub::Hub;
+use super::membership::JoinError;
+use super::roster;
 use super::shard::Shard;
 use crate::blob::BlobStore;
 use crate::device::Setup;
@@ -37,6 +39,9 @@ pub enum BuildError {
     /// The operating system gave no random numbers.
     #[error("no random numbers")]
     Random(#[from] getrandom::Error),
+    /// This node cannot be part of the hub.
+    #[error("the node cannot join")]
+    Join(#[from] JoinError),
     /// Started outside a tokio runtime.
     #[error("a hub is started within a tokio runtime")]
     NoRuntime,
@@ -103,6 +108,9 @@ impl HubBuilder {
     }
 
     /// Names this node, where several share a store. The default is random.
+    ///
+    /// A name belongs to one process at a time. While that runs, another one is refused; when it
+    /// has died, the name can be used again within a few seconds: see [`JoinError`].
     #[must_use]
     pub fn node(mut self, node: NodeId) -> Self {
         self.node = Some(node);
@@ -169,6 +177,9 @@ impl HubBuilder {
     /// Starts the hub, in the tokio runtime that this is called in. It stops when its last handle
     /// is dropped.
     ///
+    /// A store that does not answer at once is not waited for: [`Hub::joined`] tells when devices may
+    /// connect, or why they cannot.
+    ///
     /// # Errors
     /// [`BuildError`] for settings that cannot work.
     pub fn start(self) -> Result<Hub, BuildError> {
@@ -206,11 +217,13 @@ impl HubBuilder {
             authorizer: self.authorizer,
             blobs: self.blobs,
             runtime,
+            run: prefix,
         }));
         let shards = (0..self.partitions)
             .map(|number| Shard::new(core.clone(), Partition(number), u128::from(prefix)))
             .collect();
-        Ok(Hub::start(core, shards))
+        let joining = roster::begin(&core)?;
+        Ok(Hub::start(core, shards, joining))
     }
 }
 

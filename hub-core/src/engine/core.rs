@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::hooks::{Authenticator, Authorizer};
 use super::lifecycle::LifecycleEvent;
 use super::line::lock;
+use super::membership::Membership;
 use super::meter::{Ages, Born, Meter, cause_name};
 use super::query::Scan;
 use crate::blob::BlobStore;
@@ -58,6 +59,9 @@ pub(crate) struct Core {
     outcomes: Mutex<Outcomes>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turned_away: TurnedAway,
+    pub(crate) membership: Membership,
+    /// Direct methods that this node makes for others now.
+    pub(crate) remote_calls: AtomicUsize,
 }
 
 /// Senders that wait for the outcome of their message.
@@ -89,6 +93,8 @@ pub(crate) struct Parts {
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
     pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     pub(crate) runtime: Handle,
+    /// Tells this run of the node from every other.
+    pub(crate) run: u64,
 }
 
 impl Core {
@@ -125,6 +131,8 @@ impl Core {
             outcomes: Mutex::default(),
             meter,
             turned_away: TurnedAway::default(),
+            membership: Membership::new(parts.run),
+            remote_calls: AtomicUsize::new(0),
         }
     }
 
