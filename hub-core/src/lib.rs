@@ -4,6 +4,7 @@
 pub mod conformance;
 pub mod delivery;
 pub mod device;
+pub mod endpoint;
 pub mod engine;
 pub mod envelope;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod method;
 pub mod node;
 pub mod query;
 pub mod registry;
+pub mod route;
 pub mod security;
 pub mod session;
 pub mod store;
@@ -22,6 +24,7 @@ pub mod time;
 pub mod transport;
 pub mod twin;
 
+pub use endpoint::Endpoint;
 pub use engine::{
     Clock, DeviceClient, Downlink, Hub, HubBuilder, Link, Shutdown, ShutdownReport, Uplink,
 };

@@ -7,10 +7,10 @@
 //! | 8 | `conformance` |
 //! | 7 | `transport` |
 //! | 6 | `engine` |
-//! | 5 | the traits of `store` |
+//! | 5 | the traits of `store`, `endpoint` |
 //! | 4 | `node` |
 //! | 3 | `device` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `route` |
 //! | 1 | `security`, `query` |
 //! | 0 | the data of `store`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
@@ -34,9 +34,10 @@ fn floor(module: &str) -> Option<u8> {
         "engine" => 6,
         // Its data; the traits are told apart by name.
         "store" => 0,
+        "endpoint" => 5,
         "node" => 4,
         "device" => 3,
-        "delivery" | "twin" | "method" | "session" | "registry" => 2,
+        "delivery" | "twin" | "method" | "session" | "registry" | "route" => 2,
         "security" | "query" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,

@@ -3,13 +3,16 @@
 use bytes::Bytes;
 
 use super::cache::Slot;
+use super::events::needs_twin;
 use super::input::{Arrival, Request};
 use crate::delivery::{MessageOutcome, Offered};
+use crate::envelope::EventSource;
 use crate::error::DisconnectCause;
 use crate::frame::{Disposition, Guarantee, Interest, LockToken, Subscriptions};
 use crate::id::{CallId, Epoch, LinkId, Tag};
+use crate::route::Routing;
 use crate::session::Session;
-use crate::store::Item;
+use crate::store::{Entries, Item};
 use crate::time::Timestamp;
 
 /// Who gets the answer.
@@ -29,9 +32,10 @@ pub(crate) enum Job {
         arrival: Box<Arrival>,
         gone: Option<DisconnectCause>,
     },
-    /// `released` are the claims the link held.
+    /// `released` are the claims the link held; `generation` is that of the identity it had.
     Leave {
         epoch: Epoch,
+        generation: u64,
         cause: DisconnectCause,
         released: Vec<Offered>,
     },
@@ -67,6 +71,8 @@ pub(crate) enum Job {
         call: CallId,
         request: Request,
     },
+    /// Events that are routed by the twin.
+    Telemetry(Vec<Sent>),
     /// What a receive or purge claimed.
     Took {
         call: CallId,
@@ -78,6 +84,14 @@ pub(crate) enum Job {
     Review {
         fresh: bool,
     },
+}
+
+/// Events of a link, and what their receipt names.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sent {
+    pub(crate) link: LinkId,
+    pub(crate) tag: Tag,
+    pub(crate) events: Entries,
 }
 
 /// What messages are claimed for, when it is not to offer them.
@@ -98,10 +112,17 @@ pub(crate) enum Found {
 }
 
 impl Job {
-    pub(crate) fn needs(&self) -> &'static [Slot] {
+    pub(crate) fn needs(&self, routing: &Routing) -> &'static [Slot] {
         match self {
+            Self::Connect { .. } if needs_twin(routing, EventSource::ConnectionState) => {
+                &[Slot::Identity, Slot::Session, Slot::Twin]
+            }
+            Self::Leave { .. } if needs_twin(routing, EventSource::ConnectionState) => {
+                &[Slot::Session, Slot::Twin]
+            }
             Self::Connect { .. } | Self::Review { .. } => &[Slot::Identity, Slot::Session],
             Self::Leave { .. } | Self::Subscribe { .. } => &[Slot::Session],
+            Self::Telemetry(_) => &[Slot::Twin],
             Self::Report { .. } => &[Slot::Session, Slot::Twin],
             Self::GetTwin { .. } => &[Slot::Twin],
             Self::Ask { request, .. } => match request {
@@ -117,6 +138,7 @@ impl Job {
 /// What is true once the change in flight is committed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum After {
+    Routed,
     Connected { session: Box<Session>, present: bool },
     Left { session: Box<Session> },
     Subscribed { session: Box<Session>, subscriptions: Subscriptions },

@@ -14,6 +14,7 @@ use super::hooks::{Authenticator, Authorizer};
 use super::lifecycle::LifecycleEvent;
 use super::line::lock;
 use super::meter::{Ages, Born, Meter, cause_name};
+use super::routing::Router;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
@@ -51,6 +52,7 @@ pub(crate) struct Core {
     outcomes: Mutex<Outcomes>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turned_away: TurnedAway,
+    pub(crate) router: Router,
 }
 
 /// Senders that wait for the outcome of their message.
@@ -79,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
     pub(crate) runtime: Handle,
+    pub(crate) router: Router,
 }
 
 impl Core {
@@ -107,6 +110,7 @@ impl Core {
             outcomes: Mutex::default(),
             meter,
             turned_away: TurnedAway::default(),
+            router: parts.router,
         }
     }
 

@@ -80,6 +80,13 @@ impl Hub {
                 transports_ended = false;
             }
         }
+        // What endpoints were handed is noted before the end, so that it does not come again.
+        let workers = std::mem::take(&mut *lock(&self.inner.workers));
+        for mut worker in workers {
+            if tokio::time::timeout_at(end, &mut worker).await.is_err() {
+                worker.abort();
+            }
+        }
         let drained = loop {
             let idle = self.inner.shards.iter().all(|shard| shard.committer.is_idle());
             if idle || self.core().is_failed() || Instant::now() >= end {

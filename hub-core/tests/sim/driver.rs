@@ -211,6 +211,7 @@ impl World {
     fn said(&mut self, n: usize, said: Said) {
         match said {
             Said::ToLink(link, outbound) => self.told(n, link, outbound),
+            Said::Received(link, tag, _) => self.told(n, link, Outbound::Receipt(tag)),
             Said::Answer(id, answer) => {
                 let Some(call) = self.nodes[n].calls.get(&id).copied() else { return };
                 self.see(Fact::Answered { call, answer: answer.clone() });
