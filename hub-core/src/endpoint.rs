@@ -7,7 +7,8 @@
 //!   not taken, and then goes on: once an event is seen, its successors follow. An event may come
 //!   more than once; its partition and sequence number tell.
 //! - **E2** `Ok` means that all events of the batch are kept: written, acknowledged, done. The hub
-//!   never hands them over again, whatever happens to the endpoint.
+//!   notes that in its store and goes on behind them, whatever happens to the endpoint later. If the
+//!   node ends before it is noted, they come once more.
 //! - **E3** A [`Failure`] says how many of the first were kept. Of a kind that
 //!   [concerns one event](FailureKind::is_of_one_event), it is the one after those, which is then
 //!   dropped and counted; of any other, all the rest comes again after a pause.

@@ -6,5 +6,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod delivery;
+mod model;
+mod sink;
 mod sources;
 mod world;

@@ -178,7 +178,7 @@ async fn a_registration_that_fails_says_nothing() {
 }
 
 #[tokio::test]
-async fn connections_say_how_they_stand_in_an_order_that_text_has() {
+async fn b17_connections_say_how_they_stand_in_an_order_that_text_has() {
     let hub = with(EventSource::ConnectionState).await;
     let first = device(&hub, "d1").await;
     let second = device(&hub, "d1").await;
@@ -202,7 +202,7 @@ async fn connections_say_how_they_stand_in_an_order_that_text_has() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_registered_anew_goes_on_in_that_order() {
+async fn b17_a_device_that_is_registered_anew_goes_on_in_that_order() {
     let (hub, clock) = hub(|builder| builder.event_source(EventSource::ConnectionState));
     let mut numbers: Vec<String> = Vec::new();
     for _ in 0..3 {
