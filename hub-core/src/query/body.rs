@@ -87,8 +87,10 @@ mod tests {
     #[test]
     fn a_body_is_looked_into_if_it_is_json_text_of_an_object() {
         let json = Some("application/json");
-        let utf16: Vec<u8> = "\u{feff}{\"a\":\"𝄞\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let utf32: Vec<u8> = "{\"a\":\"𝄞\"}".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+        let utf16: Vec<u8> =
+            "\u{feff}{\"a\":\"𝄞\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let utf32: Vec<u8> =
+            "{\"a\":\"𝄞\"}".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
         for (content_type, encoding, body, want) in [
             (json, Some("utf-8"), &b"{}"[..], None),
             (Some("Application/JSON"), Some("UTF-8"), b"\xef\xbb\xbf{}", None),

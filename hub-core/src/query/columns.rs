@@ -46,9 +46,7 @@ const BELOW: [(&str, &str); 5] = [
 /// The path with the hub's own names in their proper case, and without the name of the collection
 /// that may stand before it: `devices.jobs.JobID` becomes `jobId`.
 pub(super) fn canonical(path: Path) -> Path {
-    let is = |step: Option<&Step>, word: &str| {
-        matches!(step, Some(Step::Member(name)) if name.eq_ignore_ascii_case(word))
-    };
+    let is = |step: Option<&Step>, word: &str| matches!(step, Some(Step::Member(name)) if name.eq_ignore_ascii_case(word));
     let steps = path.steps();
     let skipped = match steps {
         [first, second, _, ..] if is(Some(first), "devices") => {
@@ -62,9 +60,8 @@ pub(super) fn canonical(path: Path) -> Path {
     if let (Some(root), Some(step)) = (root, steps.first_mut()) {
         *step = Step::Member(root.into());
     }
-    let below = BELOW.into_iter().find(|(parent, name)| {
-        root == Some(*parent) && is(steps.get(1), name)
-    });
+    let below =
+        BELOW.into_iter().find(|(parent, name)| root == Some(*parent) && is(steps.get(1), name));
     if let (Some((_, name)), Some(step)) = (below, steps.get_mut(1)) {
         *step = Step::Member(name.into());
     }

@@ -55,9 +55,7 @@ impl Condition {
 fn cut(value: Value<'_>) -> Value<'static> {
     match value {
         Value::Text(text) => match text.char_indices().nth(TEXT_MAX) {
-            Some((end, _)) => {
-                Value::Text(format!("{}…", text.get(..end).unwrap_or("")).into())
-            }
+            Some((end, _)) => Value::Text(format!("{}…", text.get(..end).unwrap_or("")).into()),
             None => Value::Text(text.into_owned().into()),
         },
         value => value.into_owned(),

@@ -157,11 +157,9 @@ impl Function {
         match self {
             Self::Concat => (2, usize::MAX),
             Self::Substring => (2, 3),
-            Self::Power
-            | Self::IndexOf
-            | Self::StartsWith
-            | Self::EndsWith
-            | Self::Contains => (2, 2),
+            Self::Power | Self::IndexOf | Self::StartsWith | Self::EndsWith | Self::Contains => {
+                (2, 2)
+            }
             _ => (1, 1),
         }
     }
@@ -283,9 +281,9 @@ impl Function {
                 let before = text.find(part).and_then(|at| text.get(..at));
                 before.map_or(Value::Number(-1.0), |before| count(units(before)))
             }),
-            Self::StartsWith => of_texts(&first, &second, steps, |text, part| {
-                Value::Bool(text.starts_with(part))
-            }),
+            Self::StartsWith => {
+                of_texts(&first, &second, steps, |text, part| Value::Bool(text.starts_with(part)))
+            }
             Self::EndsWith => {
                 of_texts(&first, &second, steps, |text, part| Value::Bool(text.ends_with(part)))
             }
@@ -395,7 +393,9 @@ fn substring(text: Cow<'_, str>, start: f64, length: Option<f64>) -> Value<'_> {
         return Value::Undefined;
     };
     match text {
-        Cow::Borrowed(text) => text.get(from..to).map_or(Value::Undefined, |t| Value::Text(t.into())),
+        Cow::Borrowed(text) => {
+            text.get(from..to).map_or(Value::Undefined, |t| Value::Text(t.into()))
+        }
         Cow::Owned(text) => text
             .get(from..to)
             .map_or(Value::Undefined, |part| Value::Text(Cow::Owned(part.to_owned()))),

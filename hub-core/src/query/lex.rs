@@ -39,9 +39,8 @@ pub(super) enum TokenKind<'t> {
 /// Longest first: the first that fits is taken.
 const ROUTE_SYMBOLS: [&str; 14] =
     ["??", "<>", "<=", ">=", "(", ")", ",", "{", "}", "=", "<", ">", "/", "?"];
-const QUERY_SYMBOLS: [&str; 18] = [
-    "<>", "!=", "<=", ">=", "(", ")", ",", ".", "=", "<", ">", "+", "-", "*", "/", "%", "[", "]",
-];
+const QUERY_SYMBOLS: [&str; 18] =
+    ["<>", "!=", "<=", ">=", "(", ")", ",", ".", "=", "<", ">", "+", "-", "*", "/", "%", "[", "]"];
 /// What is an operator of a route if it stands alone, and part of a name otherwise.
 const ROUTE_WORDS: [&str; 5] = ["+", "-", "*", "%", "||"];
 
@@ -253,7 +252,8 @@ impl<'t> Lexer<'t> {
         };
         let first = unit(self.rest());
         let second = self.rest().get(6..).and_then(unit);
-        let units = [first, second.filter(|_| first.is_some_and(|u| (0xd800..0xdc00).contains(&u)))];
+        let units =
+            [first, second.filter(|_| first.is_some_and(|u| (0xd800..0xdc00).contains(&u)))];
         match char::decode_utf16(units.into_iter().flatten()).next() {
             Some(Ok(c)) => {
                 self.at += 6 * c.len_utf16();
@@ -287,7 +287,8 @@ fn plain_name_length(text: &str) -> usize {
     let mut length = 0;
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        let inside = c == '-' && at > 0 && chars.peek().is_some_and(|(_, next)| is_query_name(*next));
+        let inside =
+            c == '-' && at > 0 && chars.peek().is_some_and(|(_, next)| is_query_name(*next));
         if !is_query_name(c) && !inside {
             break;
         }
@@ -298,8 +299,26 @@ fn plain_name_length(text: &str) -> usize {
 
 /// Words that cannot be the first name of a path in a twin query.
 const KEYWORDS: [&str; 20] = [
-    "select", "top", "as", "from", "where", "group", "order", "by", "asc", "desc", "and", "or",
-    "not", "in", "nin", "true", "false", "null", "undefined", "devices",
+    "select",
+    "top",
+    "as",
+    "from",
+    "where",
+    "group",
+    "order",
+    "by",
+    "asc",
+    "desc",
+    "and",
+    "or",
+    "not",
+    "in",
+    "nin",
+    "true",
+    "false",
+    "null",
+    "undefined",
+    "devices",
 ];
 
 pub(super) fn is_keyword(name: &str) -> bool {

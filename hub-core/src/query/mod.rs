@@ -68,8 +68,6 @@ pub use filter::Filter;
 pub use functions::Function;
 pub use parse::DEPTH_CEILING;
 pub use path::{Case, Path, Step, walk};
-pub use statement::{
-    Aggregate, Collection, Direction, Item, OrderKey, Query, Select, Source,
-};
+pub use statement::{Aggregate, Collection, Direction, Item, OrderKey, Query, Select, Source};
 pub use subject::{EventSubject, Fields, Subject};
 pub use value::{Truth, Value};

@@ -12,12 +12,14 @@ use crate::limits::Limits;
 
 /// Deepest nesting of an expression, whatever [`Limits::query_depth_max`] says. The stack ends
 /// somewhere.
-pub const DEPTH_CEILING: usize = 256;
+pub const DEPTH_CEILING: usize = 128;
 
 /// An expression, and how many of its parts lie in one another.
-pub(super) struct Built {
-    pub(super) expr: Expr,
+struct Built {
+    expr: Expr,
     height: usize,
+    /// The operator, if it is a chain of `AND` or `OR` that may go on.
+    chain: Option<Operator>,
 }
 
 /// An operator that may follow an operand.
@@ -154,57 +156,52 @@ impl<'t> Parser<'t> {
     }
 
     /// Operands and the operators between them that bind at least as tightly as `loosest`.
+    ///
+    /// Operators wait on a list for their right operand, not on the stack: what is on the stack is
+    /// nesting that the text shows, and that is bounded.
     fn operators(&mut self, loosest: u8) -> Result<Built, ParseError> {
-        let mut left = self.operand()?;
-        // The operator whose chain `left` is, if it was made here: `a AND b AND c` is one node, and
-        // `(a AND b) AND c` two.
-        let mut chain = None;
-        while let Some(operator) = self.operator().filter(|op| op.binding() >= loosest) {
-            let at = left.expr.at;
+        let mut waiting: Vec<(Built, Operator)> = Vec::new();
+        let mut last = self.operand()?;
+        loop {
+            let next = self.operator().filter(|operator| operator.binding() >= loosest);
+            let takes = next.map_or(0, Operator::binding);
+            while let Some((left, operator)) = waiting.pop_if(|(_, op)| op.binding() >= takes) {
+                last = self.join(left, operator, last)?;
+            }
+            let Some(operator) = next else { return Ok(last) };
             self.advance()?;
             if let Operator::In(membership) = operator {
-                let list = self.list()?;
-                let kind = ExprKind::In(Box::new(left.expr), membership, list);
-                left = self.node(kind, at, left.height)?;
-                chain = None;
-                continue;
+                let at = last.expr.at;
+                let kind = ExprKind::In(Box::new(last.expr), membership, self.list()?);
+                last = self.node(kind, at, last.height)?;
+            } else {
+                waiting.push((last, operator));
+                last = self.operand()?;
             }
-            let right = self.operators(operator.binding() + 1)?;
-            let height = left.height.max(right.height);
-            let kind = match operator {
-                Operator::Binary(op) => {
-                    ExprKind::Binary(op, Box::new(left.expr), Box::new(right.expr))
-                }
-                _ => {
-                    let mut operands = match left.expr.kind {
-                        ExprKind::And(operands) | ExprKind::Or(operands)
-                            if chain == Some(operator) =>
-                        {
-                            // The chain's own height has been counted.
-                            let height = (left.height - 1).max(right.height);
-                            left.height = height;
-                            operands
-                        }
-                        kind => {
-                            left.height = height;
-                            vec![Expr { kind, at }]
-                        }
-                    };
-                    operands.push(right.expr);
-                    let kind = if operator == Operator::And {
-                        ExprKind::And(operands)
-                    } else {
-                        ExprKind::Or(operands)
-                    };
-                    left = self.node(kind, at, left.height)?;
-                    chain = Some(operator);
-                    continue;
-                }
-            };
-            left = self.node(kind, at, height)?;
-            chain = None;
         }
-        Ok(left)
+    }
+
+    /// An operator with both its operands. `a AND b AND c` is one node, `(a AND b) AND c` are two.
+    fn join(&mut self, left: Built, operator: Operator, right: Built) -> Result<Built, ParseError> {
+        let at = left.expr.at;
+        let below = left.height.max(right.height);
+        if let Operator::Binary(op) = operator {
+            let kind = ExprKind::Binary(op, Box::new(left.expr), Box::new(right.expr));
+            return self.node(kind, at, below);
+        }
+        let (mut operands, below) = match left.expr.kind {
+            ExprKind::And(operands) | ExprKind::Or(operands) if left.chain == Some(operator) => {
+                // The node is there already and grows by one operand.
+                (operands, right.height.max(left.height - 1))
+            }
+            kind => (vec![Expr { kind, at }], below),
+        };
+        operands.push(right.expr);
+        let kind = match operator {
+            Operator::And => ExprKind::And(operands),
+            _ => ExprKind::Or(operands),
+        };
+        Ok(Built { chain: Some(operator), ..self.node(kind, at, below)? })
     }
 
     /// The operator at hand, if it is one.
@@ -275,7 +272,8 @@ impl<'t> Parser<'t> {
         if self.take_symbol("(")? {
             let inner = self.operators(binding::COALESCE)?;
             self.expect_symbol(")", "an operator or `)`")?;
-            return Ok(Built { expr: Expr { at, ..inner.expr }, height: inner.height });
+            let expr = Expr { at, ..inner.expr };
+            return Ok(Built { expr, height: inner.height, chain: None });
         }
         if self.dialect == Dialect::Route && self.is_symbol("{") {
             return self.braced(at);
@@ -543,7 +541,7 @@ impl<'t> Parser<'t> {
 
     fn leaf(&mut self, kind: ExprKind, at: usize) -> Result<Built, ParseError> {
         self.count()?;
-        Ok(Built { expr: Expr { kind, at }, height: 1 })
+        Ok(Built { expr: Expr { kind, at }, height: 1, chain: None })
     }
 
     /// A node above others, the highest of which has this height.
@@ -552,7 +550,7 @@ impl<'t> Parser<'t> {
         if below >= self.depth_max {
             return Err(self.too_deep());
         }
-        Ok(Built { expr: Expr { kind, at }, height: below + 1 })
+        Ok(Built { expr: Expr { kind, at }, height: below + 1, chain: None })
     }
 
     fn too_deep(&self) -> ParseError {

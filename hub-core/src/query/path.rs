@@ -125,9 +125,8 @@ mod tests {
     use serde_json::json;
 
     fn path(text: &str) -> Vec<Step> {
-        let step = |part: &str| {
-            part.parse().map_or_else(|_| Step::Member(part.into()), Step::Index)
-        };
+        let step =
+            |part: &str| part.parse().map_or_else(|_| Step::Member(part.into()), Step::Index);
         text.split('.').map(step).collect()
     }
 

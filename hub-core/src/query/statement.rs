@@ -118,8 +118,7 @@ pub enum Direction {
 }
 
 impl Aggregate {
-    const ALL: [Self; 5] =
-        [Self::Count, Self::Average, Self::Sum, Self::Least, Self::Greatest];
+    const ALL: [Self; 5] = [Self::Count, Self::Average, Self::Sum, Self::Least, Self::Greatest];
 
     /// Its name, in lower case.
     #[must_use]

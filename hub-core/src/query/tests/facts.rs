@@ -233,11 +233,8 @@ fn s3_10_undefined_spreads_and_null_does_not() {
 
 #[test]
 fn s3_10_three_valued_logic() {
-    const WORDS: [(&str, Truth); 3] = [
-        ("(1 = 1)", Truth::True),
-        ("(1 = 2)", Truth::False),
-        ("(gone = 'x')", Truth::Undefined),
-    ];
+    const WORDS: [(&str, Truth); 3] =
+        [("(1 = 1)", Truth::True), ("(1 = 2)", Truth::False), ("(gone = 'x')", Truth::Undefined)];
     let truth = |text: String| parse(&text).evaluate(&sample()).truth;
     for (a, x) in WORDS {
         assert_eq!(truth(format!("NOT {a}")), !x);
@@ -272,7 +269,12 @@ fn s3_10_null_as_it_is_written() {
 
 #[test]
 fn s3_10_text_compares_by_code_unit() {
-    check(&[("'a' < 'b'", 'T'), ("'B' < 'a'", 'T'), ("'𐀀' < '\u{ff5e}'", 'T'), ("'a' < 'ab'", 'T')]);
+    check(&[
+        ("'a' < 'b'", 'T'),
+        ("'B' < 'a'", 'T'),
+        ("'𐀀' < '\u{ff5e}'", 'T'),
+        ("'a' < 'ab'", 'T'),
+    ]);
 }
 
 #[test]
@@ -401,9 +403,13 @@ fn s3_12_changes_of_a_twin_include_what_they_name() {
         let other = condition.evaluate(&EventSubject::new(&telemetry));
         assert_eq!(other.truth, Truth::Undefined, "{text}");
     }
-    for text in ["twin_change_includes('tags.a')", "twin_change_includes(a)",
-        "twin_change_includes(tags.)", "twin_change_includes()", "twin_change_includes(tags.a[0])"]
-    {
+    for text in [
+        "twin_change_includes('tags.a')",
+        "twin_change_includes(a)",
+        "twin_change_includes(tags.)",
+        "twin_change_includes()",
+        "twin_change_includes(tags.a[0])",
+    ] {
         assert_eq!(refused(text).kind(), ParseErrorKind::Syntax, "{text}");
     }
 }
@@ -484,7 +490,9 @@ fn explanations_name_each_operand_with_its_value() {
     let lines: Vec<String> = explanation
         .operands
         .iter()
-        .map(|o| format!("{}{} @{} -> {} ({})", "  ".repeat(o.depth), o.text, o.at, o.value, o.truth))
+        .map(|o| {
+            format!("{}{} @{} -> {} ({})", "  ".repeat(o.depth), o.text, o.at, o.value, o.truth)
+        })
         .collect();
     assert_eq!(
         lines,
@@ -519,6 +527,7 @@ fn an_evaluation_that_costs_too_much_is_undefined_and_told() {
     assert_eq!(condition.evaluate(&sample), want);
     assert!(!condition.matches(&sample));
     // What is undefined inside must not become true outside.
-    let condition = Condition::parse(&format!("NOT is_defined({})", "long || ".repeat(9) + "long"), &limits);
+    let condition =
+        Condition::parse(&format!("NOT is_defined({})", "long || ".repeat(9) + "long"), &limits);
     assert_eq!(condition.unwrap().evaluate(&sample), want);
 }

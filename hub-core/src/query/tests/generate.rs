@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn route_reference() -> impl Strategy<Value = Reference> {
-    let path = prop::collection::vec(step(), 1..3).prop_map(|steps| steps.concat());
+    let path = || prop::collection::vec(step(), 1..3).prop_map(|steps| steps.concat());
     let name = prop_oneof![4 => "[pq]", 1 => "x[a-z0-9.+*%!|'&-]{0,6}"];
     let system = prop::sample::select(&SystemName::ALL[..]);
     prop_oneof![
@@ -51,8 +51,8 @@ fn route_reference() -> impl Strategy<Value = Reference> {
         1 => system.prop_map(|system| {
             Reference::System(Some(system), format!("${}", system.keyword()).into())
         }),
-        3 => path.clone().prop_map(|steps| Reference::Body(Path::new(steps))),
-        1 => path.prop_map(|steps| {
+        3 => path().prop_map(|steps| Reference::Body(Path::new(steps))),
+        1 => path().prop_map(|steps| {
             Reference::Twin(Path::new([vec![Step::Member("tags".into())], steps].concat()))
         }),
     ]
@@ -131,7 +131,9 @@ pub(super) fn expression(kind: Kind) -> impl Strategy<Value = Expr> {
             Kind::Query => {
                 let side = prop::sample::select(vec![Membership::Inside, Membership::Outside]);
                 let list = prop::collection::vec(literal(), 1..4);
-                (boxed(), side, list).prop_map(|(a, side, list)| ExprKind::In(a, side, list)).boxed()
+                (boxed(), side, list)
+                    .prop_map(|(a, side, list)| ExprKind::In(a, side, list))
+                    .boxed()
             }
         };
         prop_oneof![9 => shared, 1 => own].prop_map(expr)

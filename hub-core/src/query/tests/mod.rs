@@ -15,7 +15,7 @@ use super::*;
 use crate::limits::Limits;
 
 /// A message made by hand.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Sample {
     pub(super) system: Vec<(SystemName, String)>,
     pub(super) application: Vec<(String, Option<String>)>,

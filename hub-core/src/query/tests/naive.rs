@@ -72,8 +72,7 @@ impl World<'_> {
             ExprKind::Binary(op, a, b) => binary(*op, self.value(a), self.value(b)),
             ExprKind::In(operand, membership, list) => {
                 let value = self.value(operand);
-                let equal =
-                    |literal| binary(BinaryOp::Equal, value.clone(), of_literal(literal));
+                let equal = |literal| binary(BinaryOp::Equal, value.clone(), of_literal(literal));
                 let all: Vec<Plain> = list.iter().map(equal).collect();
                 let found = if all.contains(&Plain::Flag(true)) {
                     Plain::Flag(true)
@@ -316,7 +315,7 @@ fn call(function: Function, values: Vec<Plain>, unknown: bool) -> Plain {
             Plain::Text(text) => {
                 let value = Function::AsNumber.apply(
                     [Value::Text(text.into()), Value::Undefined, Value::Undefined],
-                    &mut super::super::steps::Steps::new(u32::MAX),
+                    &mut steps::Steps::new(u32::MAX),
                 );
                 Plain::of(&value)
             }
@@ -339,7 +338,9 @@ fn call(function: Function, values: Vec<Plain>, unknown: bool) -> Plain {
             _ => Plain::Nothing,
         },
         Function::Lower | Function::Upper => match first {
-            Plain::Text(text) => Plain::Text(text.chars().map(|c| one_by_one(function, c)).collect()),
+            Plain::Text(text) => {
+                Plain::Text(text.chars().map(|c| one_by_one(function, c)).collect())
+            }
             _ => Plain::Nothing,
         },
         Function::Substring => match (first, &values[1], values.get(2)) {
@@ -350,7 +351,8 @@ fn call(function: Function, values: Vec<Plain>, unknown: bool) -> Plain {
             _ => Plain::Nothing,
         },
         Function::IndexOf => texts(|a, b| {
-            let (a, b): (Vec<u16>, Vec<u16>) = (a.encode_utf16().collect(), b.encode_utf16().collect());
+            let (a, b): (Vec<u16>, Vec<u16>) =
+                (a.encode_utf16().collect(), b.encode_utf16().collect());
             let found = (0..=a.len()).find(|at| a[*at..].starts_with(&b));
             Plain::Number(found.map_or(-1.0, |at| at as f64))
         }),

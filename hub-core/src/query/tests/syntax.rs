@@ -56,7 +56,12 @@ fn queries_are_refused_with_place_and_expectation() {
     query_says("", 0, "`SELECT`", "the end");
     query_says("SELECT", 6, "the name of a field", "the end");
     query_says("SELECT * devices", 9, "`,` or `FROM`", "`devices`");
-    query_says("SELECT * FROM twins", 14, "`devices`, `devices.modules` or `devices.jobs`", "`twins`");
+    query_says(
+        "SELECT * FROM twins",
+        14,
+        "`devices`, `devices.modules` or `devices.jobs`",
+        "`twins`",
+    );
     query_says("SELECT * FROM devices.x", 22, "`modules` or `jobs`", "`x`");
     query_says(
         "SELECT * FROM devices JOIN x",
@@ -78,13 +83,28 @@ fn queries_are_refused_with_place_and_expectation() {
     query_says("SELECT LOWER(a) FROM devices", 7, "a field or an aggregate", "`LOWER`");
     query_says("SELECT COUNT(a) FROM devices", 13, "`)`", "`a`");
     query_says("SELECT SUM() FROM devices", 11, "the name of a field", "`)`");
-    query_says("SELECT * FROM devices WHERE", 27, "a value, a name, a function, `NOT`, `-` or `(`", "the end");
+    query_says(
+        "SELECT * FROM devices WHERE",
+        27,
+        "a value, a name, a function, `NOT`, `-` or `(`",
+        "the end",
+    );
     query_says("SELECT * FROM devices WHERE a IN (1)", 33, "`[` and a list of values", "`(`");
     query_says("SELECT * FROM devices WHERE a IN []", 34, "a value", "`]`");
     query_says("SELECT * FROM devices WHERE a IN [1", 35, "`,` or `]`", "the end");
-    query_says("SELECT * FROM devices WHERE a || b = 'c'", 30, "a value, a name or an operator", "`|`");
+    query_says(
+        "SELECT * FROM devices WHERE a || b = 'c'",
+        30,
+        "a value, a name or an operator",
+        "`|`",
+    );
     query_says("SELECT * FROM devices WHERE a = 1 GROUP tags.a", 40, "`BY`", "`tags`");
-    query_says("SELECT * FROM devices GROUP BY tags.a", 0, "the fields of `GROUP BY`, and aggregates", "`*`");
+    query_says(
+        "SELECT * FROM devices GROUP BY tags.a",
+        0,
+        "the fields of `GROUP BY`, and aggregates",
+        "`*`",
+    );
     query_says("SELECT deviceId FROM devices.jobs", 0, "`SELECT *` from devices.jobs", "a list");
     query_says(
         "SELECT deviceId, COUNT() FROM devices",

@@ -123,7 +123,10 @@ fn kinds_are_not_mixed() {
 fn functions_of_routes_work_for_twins() {
     check(&[
         ("STARTSWITH(deviceId, 'd')", 'T'),
-        ("starts_with(deviceId, 'd') AND ENDS_WITH(deviceId, '1') AND EndsWith(deviceId, '1')", 'T'),
+        (
+            "starts_with(deviceId, 'd') AND ENDS_WITH(deviceId, '1') AND EndsWith(deviceId, '1')",
+            'T',
+        ),
         ("CONTAINS(tags.site, 'a') AND LENGTH(tags.site) = 1", 'T'),
         ("IS_NUMBER(tags.n) AND is_string(tags.site) AND is_object(tags.o)", 'T'),
         ("is_array(tags.list) AND is_bool(tags.e) AND NOT is_bool(tags.x)", 'T'),
@@ -180,7 +183,8 @@ fn groups_and_their_order_are_checked() {
                 FROM devices GROUP BY properties.reported.telemetryConfig.status \
                 ORDER BY numberOfDevices DESC, status";
     assert_eq!(parse(text).to_string(), text);
-    let text = "SELECT tags.a, tags.b, SUM(tags.n) FROM devices GROUP BY tags.b, tags.a ORDER BY tags.b";
+    let text =
+        "SELECT tags.a, tags.b, SUM(tags.n) FROM devices GROUP BY tags.b, tags.a ORDER BY tags.b";
     assert_eq!(parse(text).to_string(), text);
     assert!(parse("SELECT tags.a FROM devices GROUP BY tags.a").is_aggregated());
     assert!(!parse("SELECT tags.a FROM devices").is_aggregated());
@@ -195,5 +199,7 @@ fn a_condition_alone_is_a_query_for_whole_documents() {
     assert_eq!(query, parse("SELECT * FROM devices.modules"));
     assert!(Query::of_condition(Collection::Devices, "", &limits).is_err());
     assert!(Query::of_condition(Collection::Devices, "* *", &limits).is_err());
-    assert!(Query::of_condition(Collection::Devices, "tags.a = 1 GROUP BY tags.a", &limits).is_err());
+    assert!(
+        Query::of_condition(Collection::Devices, "tags.a = 1 GROUP BY tags.a", &limits).is_err()
+    );
 }
