@@ -99,6 +99,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         service::c2d::ROUTES,
         service::feedback::ROUTES,
         service::events::ROUTES,
+        service::routing::ROUTES,
         websocket::ROUTES,
         openapi::ROUTES,
     ]

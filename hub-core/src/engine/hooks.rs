@@ -109,6 +109,8 @@ pub enum Action<'a> {
     ReceiveFeedback,
     /// Read the event log.
     ReadEvents,
+    /// Look at routes and endpoints, or try a route.
+    ReadRouting,
     /// Read identities.
     ReadRegistry,
     /// Create, update or delete this identity.

@@ -62,4 +62,7 @@ pub enum RoutingError {
     /// An enrichment that names no endpoint.
     #[error("enrichment {0} names no endpoint")]
     EnrichmentNowhere(String),
+    /// A sample that is too large to be an event.
+    #[error("the sample is too large to be an event")]
+    Sample,
 }

@@ -27,6 +27,7 @@ pub mod outbox;
 mod place;
 mod spec;
 mod table;
+mod trial;
 #[cfg(test)]
 mod tests;
 
@@ -39,3 +40,4 @@ pub use self::spec::{
     BUILT_IN, EnrichmentSpec, FALLBACK, FallbackSpec, NAME_MAX, RouteSpec, RoutingSpec,
 };
 pub use self::table::{ENDPOINTS_CEILING, RouteCounts, Routing, RoutingCounts};
+pub use self::trial::{Sample, Trial, try_route};

@@ -80,6 +80,14 @@ impl FallbackSpec {
         Self { endpoint: endpoint.to_owned(), ..Self::default() }
     }
 
+    /// The same as a route, which is called [`FALLBACK`]. No other route can have that name.
+    #[must_use]
+    pub fn as_route(&self) -> RouteSpec {
+        let source = EventSource::Telemetry;
+        let route = RouteSpec::new(FALLBACK, source, &self.condition, &self.endpoint);
+        RouteSpec { enabled: self.enabled, ..route }
+    }
+
     /// A fallback that does not count.
     #[must_use]
     pub fn disabled() -> Self {

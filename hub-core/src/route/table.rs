@@ -8,7 +8,7 @@ use super::enrich::{self, Enrichment};
 use super::error::RoutingError;
 use super::fact::Fact;
 use super::outbox::{self, Writer};
-use super::spec::{BUILT_IN, FALLBACK, FallbackSpec, RouteSpec, RoutingSpec, is_name};
+use super::spec::{BUILT_IN, RouteSpec, RoutingSpec, is_name};
 use crate::envelope::{EventSource, EventView};
 use crate::id::Partition;
 use crate::limits::Limits;
@@ -164,7 +164,7 @@ impl Routing {
                 routes.push(compiled);
             }
         }
-        let fallback = table.compile_fallback(&spec.fallback, limits)?;
+        let fallback = table.compile(usize::MAX, &spec.fallback.as_route(), limits)?;
         table.fallback = spec.fallback.enabled.then_some(fallback);
         for enrichment in &spec.enrichments {
             let target = |name: &String| table.target(name, || format!("enrichment {}", enrichment.key));
@@ -209,20 +209,6 @@ impl Routing {
         let condition = Condition::parse(&route.condition, limits)
             .map_err(|error| RoutingError::Condition { route: route.name.clone(), error })?;
         Ok(Compiled { index, condition, to })
-    }
-
-    fn compile_fallback(
-        &self,
-        fallback: &FallbackSpec,
-        limits: &Limits,
-    ) -> Result<Compiled, RoutingError> {
-        let route = RouteSpec::new(
-            FALLBACK,
-            EventSource::Telemetry,
-            &fallback.condition,
-            &fallback.endpoint,
-        );
-        self.compile(usize::MAX, &route, limits)
     }
 
     fn target(&self, name: &str, by: impl Fn() -> String) -> Result<Targets, RoutingError> {

@@ -6,5 +6,6 @@ pub(crate) mod events;
 pub(crate) mod feedback;
 pub(crate) mod method;
 pub(crate) mod registry;
+pub(crate) mod routing;
 pub(crate) mod stream;
 pub(crate) mod twin;

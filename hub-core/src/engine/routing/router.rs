@@ -17,7 +17,11 @@ use crate::frame::Inbound;
 use crate::id::{Address, Tag};
 use crate::limits::Limits;
 use crate::query::Fields;
-use crate::route::{Routing, RoutingCounts, RoutingError, RoutingSpec};
+use crate::route::{
+    RouteSpec, Routing, RoutingCounts, RoutingError, RoutingSpec, Sample, Trial, try_route,
+};
+#[cfg(doc)]
+use crate::route::FALLBACK;
 use crate::store::{Ask, Change, DocumentRef, Entries, Key, Outcome, Record};
 use crate::twin::Twin;
 
@@ -132,6 +136,36 @@ impl Hub {
         }
         core.router.replace(table);
         Ok(())
+    }
+
+    /// Tries a route on a sample: what real events go through, with each operand explained, and
+    /// nothing is delivered.
+    ///
+    /// # Errors
+    /// [`RoutingError::Condition`] where the condition is wrong, and where.
+    pub fn test_route(&self, route: &RouteSpec, sample: &Sample) -> Result<Trial, RoutingError> {
+        try_route(route, sample, self.limits())
+    }
+
+    /// Tries all routes in force on a sample: those of its source, and for telemetry that none of
+    /// them takes the fallback, which is called [`FALLBACK`]. The fallback does not match where a
+    /// route does.
+    ///
+    /// # Errors
+    /// [`RoutingError::Sample`].
+    pub fn test_routes(&self, sample: &Sample) -> Result<Vec<Trial>, RoutingError> {
+        let table = self.routing();
+        let spec = table.spec();
+        let of_source = spec.routes.iter().filter(|route| route.source == sample.source);
+        let mut trials =
+            of_source.map(|route| self.test_route(route, sample)).collect::<Result<Vec<_>, _>>()?;
+        if sample.source == EventSource::Telemetry {
+            let taken = trials.iter().any(|trial| trial.matched);
+            let mut fallback = self.test_route(&spec.fallback.as_route(), sample)?;
+            fallback.matched &= !taken;
+            trials.push(fallback);
+        }
+        Ok(trials)
     }
 
     /// The change that appends events of a device that has no link, and the same once more if its
