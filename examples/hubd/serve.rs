@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hub_core::{Hub, HubBuilder};
+use hub_core::{Hub, HubBuilder, Store};
 use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
 use hub_store_fjall::{FileStore, FileStoreConfig};
@@ -27,15 +27,19 @@ pub(crate) struct Running {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
     pub(crate) devices: BTreeMap<String, String>,
+    /// The embedded store, to be closed when the hub has ended.
+    pub(crate) store: Option<Arc<FileStore>>,
 }
+
 /// A hub to be, on the store that was asked for.
-fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
+fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<dyn Error>> {
     let dir = match &args.store {
-        Some(StoreSpec::Memory) => return Ok(Hub::builder(MemoryStore::new())),
+        Some(StoreSpec::Memory) => return Ok((Hub::builder(MemoryStore::new()), None)),
         Some(StoreSpec::File(dir)) => dir.clone(),
         None => args.data_dir.join("store"),
     };
-    Ok(Hub::builder(FileStore::open(&dir, FileStoreConfig::new())?))
+    let store = Arc::new(FileStore::open(&dir, FileStoreConfig::new())?);
+    Ok((Hub::builder_on(Arc::clone(&store) as Arc<dyn Store>), Some(store)))
 }
 
 pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
@@ -54,8 +58,9 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     };
     let tls = TlsSettings::from_pem(&chain, &key, &authorities)?;
 
+    let (builder, store) = store(args)?;
     let mut builder =
-        store(args)?.host_name(&args.host_name).partitions(args.partitions).policies(policies);
+        builder.host_name(&args.host_name).partitions(args.partitions).policies(policies);
     if let Some(node) = &args.node_name {
         builder = builder.node(node.0.clone());
     }
@@ -96,5 +101,6 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         http: web,
         https: web_secure,
         devices,
+        store,
     })
 }

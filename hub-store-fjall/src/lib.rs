@@ -55,6 +55,8 @@ mod format;
 mod journal;
 mod nudge;
 mod readers;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
 mod store;
 mod tree;
