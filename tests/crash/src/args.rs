@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::faults::Fault;
+use crate::power::{Seeds, Word};
 use crate::run::Plan;
 
 /// Crashes a hub under load and checks that it kept its word.
@@ -79,6 +80,15 @@ pub struct RunArgs {
     /// What hubd is told as its store; its embedded one if nothing is said
     #[arg(long, value_name = "SPEC")]
     pub store: Option<String>,
+}
+
+impl PowerArgs {
+    /// Which seeds to run.
+    #[must_use]
+    pub fn seeds(&self) -> Seeds {
+        let (first, count, jobs) = (self.seed, self.count, self.jobs);
+        Seeds { first, count, jobs, word: Word::Kept, verbose: true }
+    }
 }
 
 impl RunArgs {

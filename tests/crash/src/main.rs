@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Run(args) => run_hubd(&args),
         Command::Power(args) => {
-            let tally = power::seeds(args.seed, args.count, args.jobs, true);
+            let tally = power::run(args.seeds());
             println!("{tally}");
             Ok(tally.failed.is_empty())
         }

@@ -120,9 +120,34 @@ impl fmt::Display for Tally {
     }
 }
 
+/// When the store under test says that something is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// When it is.
+    Kept,
+    /// Before it is: such a store must be found out.
+    Broken,
+}
+
+/// Which seeds to run, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeds {
+    /// The first.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+    /// How many at once.
+    pub jobs: usize,
+    /// What the store is worth.
+    pub word: Word,
+    /// Say how far it is.
+    pub verbose: bool,
+}
+
 /// Runs seeds on several threads, until one has failed.
 #[must_use]
-pub fn seeds(first: u64, count: u64, jobs: usize, verbose: bool) -> Tally {
+pub fn run(seeds: Seeds) -> Tally {
+    let Seeds { first, count, jobs, word, verbose } = seeds;
     let next = AtomicU64::new(0);
     let work = || {
         let mut tally = Tally::default();
@@ -131,7 +156,7 @@ pub fn seeds(first: u64, count: u64, jobs: usize, verbose: bool) -> Tally {
             if at >= count {
                 break;
             }
-            tally.add(seed(first + at));
+            tally.add(seed(first + at, word));
             if verbose && at % 500 == 499 {
                 eprintln!("{} seeds", at + 1);
             }
@@ -157,12 +182,12 @@ pub fn seeds(first: u64, count: u64, jobs: usize, verbose: bool) -> Tally {
 
 /// Runs one seed.
 #[must_use]
-pub fn seed(seed: u64) -> Tally {
+pub fn seed(seed: u64, word: Word) -> Tally {
     let mut tally = Tally { seeds: 1, ..Tally::default() };
     let oracle = Shared::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(lives(seed, &oracle, &mut tally.ends)),
+        Ok(runtime) => runtime.block_on(lives(seed, word, &oracle, &mut tally.ends)),
         Err(error) => oracle.lock().findings.add(Kind::Stuck, 1, || error.to_string()),
     }
     let verdict = oracle.lock().verdict();
@@ -174,15 +199,19 @@ pub fn seed(seed: u64) -> Tally {
 }
 
 /// Small, so that segments turn and checkpoints come all the time.
-fn config() -> FileStoreConfig {
-    FileStoreConfig::new()
+fn config(word: Word) -> FileStoreConfig {
+    let config = FileStoreConfig::new()
         .segment_bytes(64 * 1024)
         .dirty_bytes(64 * 1024)
         .cache_bytes(16 * 1024)
-        .recent_bytes(32 * 1024)
+        .recent_bytes(32 * 1024);
+    match word {
+        Word::Kept => config,
+        Word::Broken => config.acknowledge_unsynced(),
+    }
 }
 
-async fn lives(seed: u64, oracle: &Shared, ends: &mut BTreeMap<End, u64>) {
+async fn lives(seed: u64, word: Word, oracle: &Shared, ends: &mut BTreeMap<End, u64>) {
     let mut random = Random::new(seed);
     let mut machine = Machine::new();
     for _ in 0..=random.below(LIVES) {
@@ -195,7 +224,7 @@ async fn lives(seed: u64, oracle: &Shared, ends: &mut BTreeMap<End, u64>) {
             End::OperationFailed => machine.fail_at(at),
             End::Killed => {}
         }
-        if timeout(PATIENCE, life(&machine, oracle, &mut random)).await.is_err() {
+        if timeout(PATIENCE, life(&machine, word, oracle, &mut random)).await.is_err() {
             oracle.lock().findings.add(Kind::Stuck, 1, || format!("a life did not end, {end}"));
         }
         let die = random.number();
@@ -204,15 +233,15 @@ async fn lives(seed: u64, oracle: &Shared, ends: &mut BTreeMap<End, u64>) {
             _ => machine.after_power_loss(die),
         };
     }
-    match timeout(PATIENCE, reckoning(&machine, oracle)).await {
+    match timeout(PATIENCE, reckoning(&machine, word, oracle)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => oracle.lock().findings.add(Kind::Lost, 1, || error),
         Err(_) => oracle.lock().findings.add(Kind::Stuck, 1, || "no reckoning".to_owned()),
     }
 }
 
-fn hub(machine: &Machine) -> Result<Hub, Opening> {
-    let store = machine.open(&config()).map_err(Opening::Store)?;
+fn hub(machine: &Machine, word: Word) -> Result<Hub, Opening> {
+    let store = machine.open(&config(word)).map_err(Opening::Store)?;
     let builder = Hub::builder(store).host_name("localhost").partitions(PARTITIONS);
     builder.start().map_err(|error| Opening::Hub(error.to_string()))
 }
@@ -232,10 +261,10 @@ fn devices() -> impl Iterator<Item = (String, Address)> {
 }
 
 /// Works until everybody is done, or the disk fails.
-async fn life(machine: &Machine, oracle: &Shared, random: &mut Random) {
+async fn life(machine: &Machine, word: Word, oracle: &Shared, random: &mut Random) {
     // A disk that fails while the store is opened is a life that ends early. Damage is not: nothing was
     // written that the next opening may refuse.
-    let hub = match hub(machine) {
+    let hub = match hub(machine, word) {
         Ok(hub) => hub,
         Err(Opening::Store(OpenError::Damaged { path, what })) => {
             oracle.lock().findings.add(Kind::Lost, 1, || format!("{path}: damaged: {what}"));
@@ -467,8 +496,8 @@ async fn look_at(hub: &Hub, oracle: &Shared, id: &str, address: &Address) -> Res
 }
 
 /// Looks at everything in a life without faults.
-async fn reckoning(machine: &Machine, oracle: &Shared) -> Result<(), String> {
-    let hub = hub(machine).map_err(|why| match why {
+async fn reckoning(machine: &Machine, word: Word, oracle: &Shared) -> Result<(), String> {
+    let hub = hub(machine, word).map_err(|why| match why {
         Opening::Store(error) => format!("it does not open: {error}"),
         Opening::Hub(error) => format!("the hub does not start: {error}"),
     })?;

@@ -136,7 +136,7 @@ pub async fn run(place: &Place, plan: &Plan) -> Result<Report, HubdError> {
     ids.iter().for_each(|id| world.oracle().identities.add(id));
 
     let (mut clients, mut backends) = (JoinSet::new(), JoinSet::new());
-    clients.spawn(follower::run(Arc::clone(&world)));
+    let follower = tokio::spawn(follower::run(Arc::clone(&world)));
     for (at, id) in ids.iter().enumerate() {
         // Every third device receives its messages over HTTP.
         let receives = if at % 3 == 2 { Receives::Elsewhere } else { Receives::Here };
@@ -175,6 +175,9 @@ pub async fn run(place: &Place, plan: &Plan) -> Result<Report, HubdError> {
             format!("after {bound:?}: {open} answers to come, {undelivered} messages undelivered")
         });
     }
+    // Two readers would take up the same events. What this one has read it has also noted.
+    follower.abort();
+    drop(follower.await);
     // What is there now has to be there after one more crash, when nobody changes anything.
     let ready = injector.restart().await?;
     if let Err(error) = reckon(&world, &ids, ready).await {
