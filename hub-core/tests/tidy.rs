@@ -45,7 +45,7 @@ fn floor(module: &str) -> Option<u8> {
 
 /// What stands on floor 5, and everybody above may know: the traits of stores, and what helps their
 /// authors.
-const STORE_TRAITS: [&str; 4] = ["Store", "Query", "Nudged", "Nudges"];
+const STORE_TRAITS: [&str; 7] = ["Store", "Query", "Held", "Nudged", "Nudges", "OneLock", "Shapes"];
 
 fn may_know(from: &str, to: &str, item: Option<&str>) -> Result<(), String> {
     if from == to {

@@ -57,7 +57,10 @@
 mod change;
 mod claim;
 mod error;
+mod judge;
 mod nudges;
+mod one_lock;
+mod recall;
 mod record;
 
 use std::num::NonZeroU32;
@@ -67,7 +70,9 @@ use async_trait::async_trait;
 pub use self::change::{Batch, BatchId, Change, Issued, Op, Outcome, Push};
 pub use self::claim::{Claim, Scope};
 pub use self::error::{StoreError, StoreErrorKind};
+pub use self::judge::Held;
 pub use self::nudges::{Nudged, Nudges};
+pub use self::one_lock::{OneLock, Shapes};
 pub use self::record::{
     Ask, Document, DocumentRef, Entries, Entry, Item, ItemRef, Key, Kind, Marks, QueueId,
     QueueKind, Record, Seek, Version,
