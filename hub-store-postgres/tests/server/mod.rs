@@ -17,7 +17,7 @@ use hub_store_postgres::{PostgresConfig, PostgresStore};
 static STARTED: OnceLock<(String, Option<Child>)> = OnceLock::new();
 
 /// The URL of the server.
-pub fn url() -> &'static str {
+pub(crate) fn url() -> &'static str {
     let (url, _) = STARTED.get_or_init(|| match std::env::var("HUB_POSTGRES_URL") {
         Ok(url) => (url, None),
         Err(_) => start(),
@@ -45,7 +45,7 @@ fn start() -> (String, Option<Child>) {
 }
 
 /// A name that no other schema has.
-pub fn schema_name() -> String {
+pub(crate) fn schema_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
@@ -54,21 +54,21 @@ pub fn schema_name() -> String {
 
 /// A schema of one test, dropped at the end.
 #[derive(Debug)]
-pub struct Schema {
-    pub name: String,
+pub(crate) struct Schema {
+    pub(crate) name: String,
 }
 
 impl Schema {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { name: schema_name() }
     }
 
-    pub fn config(&self) -> PostgresConfig {
+    pub(crate) fn config(&self) -> PostgresConfig {
         let config: PostgresConfig = url().parse().unwrap_or_else(|error| panic!("{error}"));
         config.schema(&self.name)
     }
 
-    pub async fn open(&self) -> PostgresStore {
+    pub(crate) async fn open(&self) -> PostgresStore {
         PostgresStore::open(self.config()).await.unwrap_or_else(|error| panic!("{error}"))
     }
 }
@@ -89,11 +89,11 @@ impl Drop for Schema {
 }
 
 /// A connection beside the store's.
-pub async fn client() -> tokio_postgres::Client {
+pub(crate) async fn client() -> tokio_postgres::Client {
     client_at(url()).await
 }
 
-pub async fn client_at(url: &str) -> tokio_postgres::Client {
+pub(crate) async fn client_at(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
         .await
         .unwrap_or_else(|error| panic!("{url}: {error:?}"));
