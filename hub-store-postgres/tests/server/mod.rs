@@ -100,3 +100,57 @@ pub(crate) async fn client_at(url: &str) -> tokio_postgres::Client {
     tokio::spawn(connection);
     client
 }
+
+/// A server of one test, to be stopped and started at will. Gone at the end.
+#[derive(Debug)]
+pub(crate) struct Own {
+    script: Child,
+    pub(crate) url: String,
+    data: std::path::PathBuf,
+}
+
+impl Own {
+    pub(crate) async fn start() -> Self {
+        let (url, script) = start();
+        let client = client_at(&url).await;
+        let row = client.query_one("SHOW data_directory", &[]).await.unwrap();
+        let data: String = row.get(0);
+        Self { script: script.unwrap(), url, data: data.into() }
+    }
+
+    pub(crate) async fn open(&self, schema: &str) -> PostgresStore {
+        let config: PostgresConfig = self.url.parse().unwrap_or_else(|error| panic!("{error}"));
+        let config = config.schema(schema).connect_timeout(std::time::Duration::from_secs(2));
+        PostgresStore::open(config).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Kills it as a crash does, and starts it again: committed work is all there.
+    pub(crate) fn crash_and_restart(&self, between: impl FnOnce()) {
+        self.control(&["-m", "immediate", "stop"]);
+        between();
+        // With the options it was started with.
+        let options = std::fs::read_to_string(self.data.join("postmaster.opts")).unwrap();
+        let (_, options) = options.trim().split_once(' ').unwrap();
+        let log = self.data.with_file_name("server.log");
+        self.control(&["-l", log.to_str().unwrap(), "-o", &options.replace('"', ""), "start"]);
+    }
+
+    fn control(&self, args: &[&str]) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres");
+        let done = Command::new(script)
+            .arg("control")
+            .arg(&self.data)
+            .args(args)
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(done.success(), "{args:?}");
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        self.script.wait().ok();
+    }
+}
