@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::asking::Asker;
+use super::inbox::nudges_of;
 use super::line::{Line, lock};
 use super::meter::{Began, Load, Meter, Waits};
 use super::once::{Boxed, poll_once};
@@ -268,7 +269,8 @@ impl Committer {
         self.counters.changes.fetch_add(changes.len(), Ordering::Relaxed);
         let appends = changes.iter().any(has_append);
         let sent = Sent { id, done, load, began: Began::now(), appends };
-        Some((Batch { id, changes, nudges: Vec::new() }, sent))
+        let nudges = nudges_of(&changes);
+        Some((Batch { id, changes, nudges }, sent))
     }
 
     fn commit(&self, batch: Batch) -> Committing {

@@ -16,7 +16,7 @@ use crate::device::{Device, Input};
 use crate::envelope::Stamp;
 use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
 use crate::frame::{Inbound, Outbound};
-use crate::hello::Welcome;
+use crate::hello::{Grant, Welcome};
 use crate::id::Tag;
 use crate::store::Change;
 
@@ -129,6 +129,16 @@ impl Uplink {
                 }
                 pass(&self.shard, &self.line, inbound);
             }
+        }
+    }
+
+    /// Goes on with what a newer credential of the same identity was granted
+    /// ([`Hub::authenticate`](super::Hub::authenticate)), for protocols that renew credentials on a
+    /// live connection. Events are stamped as before.
+    pub fn renew(&mut self, grant: Grant) {
+        if !self.left {
+            let _entered = self.shard.core.runtime.enter();
+            self.shard.input(&self.line.address, Input::Renew(self.line.id, Box::new(grant)));
         }
     }
 

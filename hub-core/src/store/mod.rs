@@ -5,6 +5,8 @@
 //! partition, a sequence number, a time, a body). What is merged, expired, dead-lettered or sent
 //! is decided above it and reaches it as [`Change`]s.
 //!
+//! Finding twins by what is in them is a second, optional port: [`Query`].
+//!
 //! # The contract
 //!
 //! The conformance kit (feature `conformance`) has one case per sentence, named after it.
@@ -58,6 +60,7 @@ mod change;
 mod claim;
 mod error;
 mod nudges;
+mod query;
 mod record;
 
 use std::num::NonZeroU32;
@@ -68,6 +71,7 @@ pub use self::change::{Batch, BatchId, Change, Issued, Op, Outcome, Push};
 pub use self::claim::{Claim, Scope};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::nudges::{Nudged, Nudges};
+pub use self::query::{Find, Found, FoundRow, Parts, Population, Query};
 pub use self::record::{
     Ask, Document, DocumentRef, Entries, Entry, Item, ItemRef, Key, Kind, Marks, QueueId,
     QueueKind, Record, Seek, Version,
