@@ -14,6 +14,7 @@ use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
 use hub_store_fjall::{FileStore, FileStoreConfig};
 use hub_store_memory::MemoryStore;
+use hub_store_postgres::PostgresStore;
 
 use crate::args::{Args, StoreSpec};
 use crate::certs::certificates;
@@ -36,9 +37,13 @@ pub(crate) struct Running {
 }
 
 /// A hub to be, on the store that was asked for.
-fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<dyn Error>> {
+async fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<dyn Error>> {
     let dir = match &args.store {
         Some(StoreSpec::Memory) => return Ok((Hub::builder(MemoryStore::new()), None)),
+        Some(StoreSpec::Postgres(config)) => {
+            let store = PostgresStore::open(config.as_ref().clone()).await?;
+            return Ok((Hub::builder(store), None));
+        }
         Some(StoreSpec::File(dir)) => dir.clone(),
         None => args.data_dir.join("store"),
     };
@@ -120,7 +125,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let web_secure = args.https.addr().and_then(|_| addrs.next());
     let files = files(args, web, web_secure)?;
 
-    let (builder, store) = store(args)?;
+    let (builder, store) = store(args).await?;
     let mut builder =
         builder.host_name(&args.host_name).partitions(args.partitions).policies(policies);
     if let Some(node) = &args.node_name {

@@ -61,8 +61,8 @@ mod claim;
 mod error;
 mod judge;
 mod nudges;
-mod query;
 mod one_lock;
+mod query;
 mod recall;
 mod record;
 
@@ -75,8 +75,8 @@ pub use self::claim::{Claim, Scope};
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::judge::Held;
 pub use self::nudges::{Nudged, Nudges};
-pub use self::query::{Find, Found, FoundRow, Parts, Population, Query};
 pub use self::one_lock::{OneLock, Shapes};
+pub use self::query::{Find, Found, FoundRow, Parts, Population, Query};
 pub use self::record::{
     Ask, Document, DocumentRef, Entries, Entry, Item, ItemRef, Key, Kind, Marks, QueueId,
     QueueKind, Record, Seek, Version,
