@@ -1,5 +1,6 @@
 //! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
 
+pub mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod delivery;
@@ -14,6 +15,7 @@ pub mod inbox;
 pub mod limits;
 pub mod method;
 pub mod node;
+pub mod query;
 pub mod registry;
 pub mod roster;
 pub mod security;
@@ -22,7 +24,9 @@ pub mod store;
 pub mod time;
 pub mod transport;
 pub mod twin;
+pub mod upload;
 
+pub use blob::BlobStore;
 pub use engine::{
     Clock, DeviceClient, Downlink, Hub, HubBuilder, Link, Shutdown, ShutdownReport, Uplink,
 };

@@ -57,6 +57,23 @@ pub struct Limits {
     /// Most feedback batches waiting, and most records waiting for a batch.
     pub feedback_depth_max: u32,
 
+    // -- file uploads --
+    /// How long the address of a file is good, and an upload may be finished. Azure has 1 minute to
+    /// 24 hours.
+    pub upload_ttl: Duration,
+    /// Most uploads of one device that are neither finished nor expired.
+    pub uploads_per_device_max: u32,
+    /// Whether a finished upload makes a file notification.
+    pub file_notifications: bool,
+    /// Time to live of a file notification.
+    pub file_notification_ttl: Duration,
+    /// How long a received file notification is locked.
+    pub file_notification_lock: Duration,
+    /// Deliveries after which a file notification is dropped. Azure's texts say 10 and 100.
+    pub file_notification_delivery_count_max: u8,
+    /// Most file notifications waiting. Beyond it uploads cannot be finished.
+    pub file_notification_depth_max: u32,
+
     // -- twins --
     /// Largest `tags` section, by the documented size function.
     pub tags_bytes_max: usize,
@@ -74,6 +91,32 @@ pub struct Limits {
     pub twin_integer_min: i64,
     /// See [`Limits::twin_integer_min`].
     pub twin_integer_max: i64,
+
+    // -- conditions and queries --
+    /// Longest condition or query, in characters.
+    pub query_text_max: usize,
+    /// Deepest nesting: expressions in one another, also in parentheses. At most
+    /// [`DEPTH_CEILING`](crate::query::DEPTH_CEILING) has an effect.
+    pub query_depth_max: usize,
+    /// Most parts of a condition or query: operands, operators, values in lists, steps of paths.
+    pub query_nodes_max: usize,
+    /// Most steps of one evaluation, for one message or one twin: one for each part that is looked
+    /// at, and one for each 64 bytes of text that is compared, searched or made. Beyond it the
+    /// result is undefined.
+    pub query_steps_max: u32,
+    /// Rows of a page of a query that names no size.
+    pub query_page_default: u32,
+    /// Most rows of a page of a query.
+    pub query_page_max: u32,
+    /// Most twins that one page of a query looks at. Beyond it a page ends early and says where to go
+    /// on; a query that has to see all of them first (an aggregate, an order) is refused.
+    pub query_scan_max: u64,
+    /// Most groups of a query.
+    pub query_groups_max: usize,
+    /// Most bytes of the values that the groups of a query are made by.
+    pub query_groups_bytes_max: usize,
+    /// Most queries at once; further ones wait, for as long as a call may.
+    pub queries_in_flight_max: usize,
 
     // -- direct methods --
     /// Largest request or response payload.
@@ -194,6 +237,13 @@ impl Default for Limits {
             feedback_lock: secs(60),
             feedback_delivery_count_max: 10,
             feedback_depth_max: 100_000,
+            upload_ttl: secs(3600),
+            uploads_per_device_max: 10,
+            file_notifications: true,
+            file_notification_ttl: secs(3600),
+            file_notification_lock: secs(60),
+            file_notification_delivery_count_max: 10,
+            file_notification_depth_max: 100_000,
             tags_bytes_max: 8 * kib,
             desired_bytes_max: 32 * kib,
             reported_bytes_max: 32 * kib,
@@ -202,6 +252,16 @@ impl Default for Limits {
             twin_depth_max: 10,
             twin_integer_min: -(1 << 52),
             twin_integer_max: (1 << 52) - 1,
+            query_text_max: 8192,
+            query_depth_max: 64,
+            query_nodes_max: 8192,
+            query_steps_max: 65_536,
+            query_page_default: 100,
+            query_page_max: 1000,
+            query_scan_max: 1_000_000,
+            query_groups_max: 10_000,
+            query_groups_bytes_max: 16 * mib,
+            queries_in_flight_max: 16,
             method_payload_bytes_max: 128 * kib,
             method_name_max: 100,
             method_response_timeout_min: secs(5),

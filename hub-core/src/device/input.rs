@@ -50,6 +50,8 @@ pub enum Request {
 pub enum Input {
     /// Somebody authenticated came, and waits for [`super::Answer::Welcome`].
     Connect(CallId, LinkId, Box<Arrival>),
+    /// The peer of a link has shown a newer credential of the same identity.
+    Renew(LinkId, Box<Grant>),
     /// A link ended.
     Leave(LinkId, DisconnectCause),
     /// A device said something.

@@ -148,6 +148,7 @@ impl Device {
             Input::Connect(call, link, arrival) => {
                 self.enqueue(Job::Connect { call, link, arrival, gone: None }, fx);
             }
+            Input::Renew(link, grant) => self.renew(link, *grant, fx),
             Input::Leave(link, cause) => self.leave(link, cause, fx),
             Input::Frame(link, frame) => self.frame(link, frame, fx),
             Input::Ask(call, request) => self.ask(call, request, fx),

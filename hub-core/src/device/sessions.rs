@@ -8,7 +8,7 @@ use super::{Busy, Device, LINK_GONE, Online};
 use crate::delivery::Offered;
 use crate::error::{CloseReason, DisconnectCause};
 use crate::frame::{Interest, Outbound, Subscriptions};
-use crate::hello::{Refusal, SessionMode, Welcome};
+use crate::hello::{Grant, Refusal, SessionMode, Welcome};
 use crate::id::{CallId, Epoch, LinkId, Tag};
 use crate::inbox::Post;
 use crate::security::{self, Registered};
@@ -142,6 +142,15 @@ impl Device {
         session.is_some_and(|session| {
             session.epoch == epoch && session.node.as_ref() == Some(&self.setup.node)
         })
+    }
+
+    /// A link goes on with a newer grant. What it was granted for must be what is registered now.
+    pub(super) fn renew(&mut self, link: LinkId, grant: Grant, fx: &mut Effects) {
+        let Some(online) = self.online.as_mut().filter(|online| online.link == link) else {
+            return;
+        };
+        online.grant = grant;
+        self.enqueue(Job::Review { fresh: false }, fx);
     }
 
     /// Whoever is connected: may they still be?

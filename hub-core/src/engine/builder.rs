@@ -11,11 +11,12 @@ use super::hub::Hub;
 use super::membership::JoinError;
 use super::roster;
 use super::shard::Shard;
+use crate::blob::BlobStore;
 use crate::device::Setup;
 use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
 use crate::security::{HubNames, Policies, Policy, PolicyError};
-use crate::store::Store;
+use crate::store::{Query, Store};
 
 /// Partitions of the log if nothing else is said.
 pub const PARTITIONS_DEFAULT: u16 = 4;
@@ -49,6 +50,7 @@ pub enum BuildError {
 /// Sets a hub up. Every setting has a default but the store.
 pub struct HubBuilder {
     store: Arc<dyn Store>,
+    queries: Option<Arc<dyn Query>>,
     names: Vec<String>,
     node: Option<NodeId>,
     partitions: u16,
@@ -57,6 +59,7 @@ pub struct HubBuilder {
     extra: Vec<Policy>,
     authenticator: Arc<dyn Authenticator>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    blobs: Option<Arc<dyn BlobStore>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -74,6 +77,7 @@ impl HubBuilder {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            queries: None,
             names: Vec::new(),
             node: None,
             partitions: PARTITIONS_DEFAULT,
@@ -82,6 +86,7 @@ impl HubBuilder {
             extra: Vec::new(),
             authenticator: Arc::new(RegistryAuthenticator),
             authorizer: None,
+            blobs: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -91,6 +96,14 @@ impl HubBuilder {
     #[must_use]
     pub fn host_name(mut self, name: &str) -> Self {
         self.names.push(name.to_owned());
+        self
+    }
+
+    /// Finds twins by what is in them, for twin queries: for a store that can, the same one. Without
+    /// it a query reads all twins.
+    #[must_use]
+    pub fn queries(mut self, queries: impl Query) -> Self {
+        self.queries = Some(Arc::new(queries));
         self
     }
 
@@ -147,6 +160,13 @@ impl HubBuilder {
         self
     }
 
+    /// Sets where devices upload files to. Without one they cannot.
+    #[must_use]
+    pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(blobs);
+        self
+    }
+
     /// Sets the source of time. The default is the machine's clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -188,12 +208,14 @@ impl HubBuilder {
         let setup = Arc::new(Setup { limits: self.limits, node, partitions: self.partitions });
         let core = Arc::new(Core::new(Parts {
             store: self.store,
+            queries: self.queries,
             clock: self.clock,
             setup,
             names,
             policies,
             authenticator: self.authenticator,
             authorizer: self.authorizer,
+            blobs: self.blobs,
             runtime,
             run: prefix,
         }));
@@ -223,6 +245,9 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     }
     if limits.c2d_lock.is_zero() || limits.feedback_lock.is_zero() {
         return Err(BuildError::Limit("c2d_lock", "must not be zero"));
+    }
+    if limits.file_notification_lock.is_zero() {
+        return Err(BuildError::Limit("file_notification_lock", "must not be zero"));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use foldhash::HashMap;
 use futures::channel::oneshot;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::clock::Clock;
 use super::hooks::{Authenticator, Authorizer};
@@ -15,13 +15,15 @@ use super::lifecycle::LifecycleEvent;
 use super::line::lock;
 use super::membership::Membership;
 use super::meter::{Ages, Born, Meter, cause_name};
+use super::query::Scan;
+use crate::blob::BlobStore;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
 use crate::id::{Address, Epoch, LinkId, SequenceNumber};
 use crate::limits::Limits;
 use crate::security::{HubNames, Policies};
-use crate::store::{Store, StoreError};
+use crate::store::{Query, Store, StoreError};
 use crate::time::Timestamp;
 
 /// How many senders may wait for the outcome of their message at once, beyond which the oldest
@@ -30,6 +32,8 @@ const OUTCOMES_MAX: usize = 100_000;
 
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) queries: Arc<dyn Query>,
+    pub(crate) queries_in_flight: Semaphore,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) setup: Arc<Setup>,
@@ -44,6 +48,9 @@ pub(crate) struct Core {
     pub(crate) feedback_waiting: AtomicU32,
     pub(crate) feedback: Notify,
     pub(crate) feedback_ready: Notify,
+    pub(crate) files_ready: Notify,
+    /// Where devices upload to, if anywhere.
+    pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     /// Ends when the store has failed for good.
     pub(crate) failure: Notify,
     failed: AtomicBool,
@@ -76,12 +83,15 @@ pub(crate) struct TurnedAway {
 /// What a core is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    /// Absent where the store does not find by content.
+    pub(crate) queries: Option<Arc<dyn Query>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) setup: Arc<Setup>,
     pub(crate) names: HubNames,
     pub(crate) policies: Policies,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     pub(crate) runtime: Handle,
     /// Tells this run of the node from every other.
     pub(crate) run: u64,
@@ -91,10 +101,16 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.setup.limits.clone());
         let meter = Arc::new(Meter::new(parts.names.primary()));
+        let queries = parts
+            .queries
+            .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));
+        let in_flight = limits.queries_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
             limits,
             store: parts.store,
+            queries,
+            queries_in_flight: Semaphore::new(in_flight),
             clock: parts.clock,
             setup: parts.setup,
             names: parts.names,
@@ -106,6 +122,8 @@ impl Core {
             feedback_waiting: AtomicU32::new(0),
             feedback: Notify::new(),
             feedback_ready: Notify::new(),
+            files_ready: Notify::new(),
+            blobs: parts.blobs,
             failure: Notify::new(),
             failed: AtomicBool::new(false),
             degraded: AtomicUsize::new(0),

@@ -201,7 +201,7 @@ impl Registry<'_> {
     }
 
     /// Deletes an identity with its twin, session, queue and pending feedback; a device with all
-    /// its modules.
+    /// its modules and open uploads. What it has uploaded stays.
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `Busy`.
@@ -242,7 +242,10 @@ impl Registry<'_> {
                 change = change.clear(QueueId::mailbox(gone));
             }
             if !address.is_module() {
-                change = change.clear(QueueId::feedback_pending(&address.device_id()));
+                let device = address.device_id();
+                change = change
+                    .clear(QueueId::feedback_pending(&device))
+                    .clear(QueueId::uploads(&device));
             }
             if self.hub.commit_post(address, change).await? {
                 for gone in &doomed {

@@ -1,4 +1,4 @@
-//! What a hub does by itself: deadlines, sweeps, feedback batches, retention.
+//! What a hub does by itself: deadlines, sweeps, feedback batches, abandoned uploads, retention.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -16,6 +16,7 @@ use crate::delivery::Emitter;
 use crate::device::Input;
 use crate::id::Address;
 use crate::store::{Claim, Item, Outcome, QueueKind, Scope, Seek};
+use crate::upload::expire;
 
 /// How often the log is trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
@@ -27,6 +28,10 @@ pub(super) fn start(inner: &Arc<Inner>, joining: Joining) -> Vec<JoinHandle<()>>
         inner.shards.iter().map(|shard| tokio::spawn(deadlines(Arc::downgrade(shard)))).collect();
     tasks.push(tokio::spawn(sweep(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(feedback(Arc::downgrade(inner))));
+    if inner.core.blobs.is_some() {
+        tasks.push(tokio::spawn(abandoned_uploads(Arc::downgrade(inner))));
+        tasks.push(tokio::spawn(abandoned_blobs(Arc::downgrade(inner))));
+    }
     tasks.push(tokio::spawn(retention(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(roster::keep(inner.core.clone(), Arc::downgrade(inner), joining)));
     tasks.push(tokio::spawn(inbox::watch(Arc::downgrade(inner))));
@@ -170,6 +175,59 @@ async fn feedback(hub: Weak<Inner>) {
             }
             core.feedback_ready.notify_waiters();
         }
+    }
+}
+
+/// Uploads that nobody finished end here, so that the device may begin others.
+async fn abandoned_uploads(hub: Weak<Inner>) {
+    loop {
+        let (clock, every) = match hub.upgrade() {
+            Some(inner) => (inner.core.clock.clone(), inner.core.limits.sweep_every),
+            None => return,
+        };
+        clock.wait_until(clock.now().after(every)).await;
+        let Some(inner) = hub.upgrade() else { return };
+        let limit = inner.core.limits.sweep_items_max;
+        let now = inner.core.clock.now();
+        let scope = Scope::Overdue(QueueKind::Upload);
+        let claim = Claim { scope, limit, hide_until: now.after(SWEEP_LOCK) };
+        let taken = match inner.core.store.claim(now, &[claim]).await {
+            Ok(lists) => lists.into_iter().flatten().collect::<Vec<_>>(),
+            Err(error) => {
+                inner.core.meter.store_failed(&error);
+                continue;
+            }
+        };
+        let within = inner.core.limits.call_timeout;
+        // Each for itself: what somebody else gives up must not hold up the others. One that cannot
+        // be given up now comes again when its lock ends.
+        let ends = taken.iter().filter_map(|item| {
+            let change = expire(std::slice::from_ref(item), now)?;
+            let owner = Address::parse(&item.at.queue().id).ok()?;
+            let shard = usize::from(owner.partition(inner.core.setup.partitions).0);
+            Some(inner.shards.get(shard)?.commit(change, within))
+        });
+        futures::future::join_all(ends).await;
+    }
+}
+
+/// What is left of uploads that were cut off goes here.
+async fn abandoned_blobs(hub: Weak<Inner>) {
+    /// How often.
+    const EVERY: Duration = Duration::from_secs(600);
+    loop {
+        let Some(inner) = hub.upgrade() else { return };
+        let core = inner.core.clone();
+        drop(inner);
+        let Some(blobs) = &core.blobs else { return };
+        // Whoever touched it before that has no address any more.
+        let untouched_since = core.clock.now().before(core.limits.upload_ttl);
+        match blobs.sweep(untouched_since).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::debug!(removed, "abandoned uploads were removed"),
+            Err(error) => tracing::warn!(%error, "abandoned uploads were not removed"),
+        }
+        core.clock.wait_until(core.clock.now().after(EVERY)).await;
     }
 }
 

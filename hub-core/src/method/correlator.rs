@@ -168,9 +168,10 @@ impl Correlator {
     }
 
     /// A link of this epoch is there. Its references are like those of no other link, so that an
-    /// answer that comes over another one than its call ends nothing.
+    /// answer that comes over another one than its call ends nothing. Those of the identity's first
+    /// link count from 1, as the cloud service's do on every link.
     pub fn linked(&mut self, epoch: Epoch) {
-        self.last = epoch.0 << 32;
+        self.last = epoch.0.saturating_sub(1) << 32;
     }
 
     /// The link is gone.
@@ -302,7 +303,7 @@ mod tests {
         assert_eq!(ended.iter().map(|e| e.caller).collect::<Vec<_>>(), [CallId(1)]);
         assert_eq!(kind(&ended[0]), Some(ErrorKind::DeviceDisconnected));
         c.linked(Epoch(2));
-        assert_eq!(c.listening(T0)[0].reference, MethodRef(2 << 32 | 1));
+        assert_eq!(c.listening(T0)[0].reference, MethodRef(1 << 32 | 1));
     }
 
     #[test]

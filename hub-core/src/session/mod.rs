@@ -129,6 +129,12 @@ impl Session {
     pub fn is_connected(&self) -> bool {
         self.node.is_some()
     }
+
+    /// The word for whether it is connected.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        if self.is_connected() { "Connected" } else { "Disconnected" }
+    }
 }
 
 #[cfg(test)]

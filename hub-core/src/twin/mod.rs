@@ -41,6 +41,7 @@ mod change;
 mod codec;
 mod document;
 mod error;
+mod lookup;
 mod notices;
 mod patch;
 mod read;
