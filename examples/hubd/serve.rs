@@ -15,6 +15,7 @@ use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
 use hub_store_fjall::{FileStore, FileStoreConfig};
 use hub_store_memory::MemoryStore;
+use hub_store_postgres::PostgresStore;
 
 use crate::args::{Args, StoreSpec};
 use crate::certs::certificates;
@@ -38,9 +39,12 @@ pub(crate) struct Running {
 }
 
 /// A hub to be, on the store that was asked for.
-fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
+async fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
     let dir = match &args.store {
         Some(StoreSpec::Memory) => return Ok(Hub::builder(MemoryStore::new())),
+        Some(StoreSpec::Postgres(config)) => {
+            return Ok(Hub::builder(PostgresStore::open(config.as_ref().clone()).await?));
+        }
         Some(StoreSpec::File(dir)) => dir.clone(),
         None => args.data_dir.join("store"),
     };
@@ -121,8 +125,11 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let web_secure = args.https.addr().and_then(|_| addrs.next());
     let files = files(args, web, web_secure)?;
 
-    let mut builder =
-        store(args)?.host_name(&args.host_name).partitions(args.partitions).policies(policies);
+    let mut builder = store(args)
+        .await?
+        .host_name(&args.host_name)
+        .partitions(args.partitions)
+        .policies(policies);
     if let Some(node) = &args.node_name {
         builder = builder.node(node.0.clone());
     }

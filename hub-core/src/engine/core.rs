@@ -16,6 +16,7 @@ use super::line::lock;
 use super::membership::Membership;
 use super::meter::{Ages, Born, Meter, cause_name};
 use super::query::Scan;
+use super::routing::Router;
 use crate::blob::BlobStore;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) membership: Membership,
     /// Direct methods that this node makes for others now.
     pub(crate) remote_calls: AtomicUsize,
+    pub(crate) router: Router,
 }
 
 /// Senders that wait for the outcome of their message.
@@ -116,6 +118,7 @@ pub(crate) struct Parts {
     pub(crate) runtime: Handle,
     /// Tells this run of the node from every other.
     pub(crate) run: u64,
+    pub(crate) router: Router,
 }
 
 impl Core {
@@ -154,6 +157,7 @@ impl Core {
             turned_away: TurnedAway::default(),
             membership: Membership::new(parts.run),
             remote_calls: AtomicUsize::new(0),
+            router: parts.router,
         }
     }
 

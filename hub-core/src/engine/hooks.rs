@@ -120,6 +120,8 @@ pub enum Action<'a> {
     ReadEvents,
     /// Query twins.
     QueryTwins,
+    /// Look at routes and endpoints, or try a route.
+    ReadRouting,
     /// Read identities.
     ReadRegistry,
     /// Create, update or delete this identity.

@@ -175,6 +175,9 @@ fn bytes_of(inbound: &Inbound) -> usize {
 
 fn pass(shard: &Arc<Shard>, line: &Arc<Line>, inbound: Inbound) {
     match inbound {
+        Inbound::Telemetry(tag, events) if !shard.core.router.is_plain() => {
+            shard.route(line, tag, events);
+        }
         // Telemetry is decided by the link alone, so it does not take the shard's lock.
         Inbound::Telemetry(tag, events) => {
             let bytes = events.bytes();

@@ -277,6 +277,9 @@ impl Hub {
             self.core().meter.request_refused(ErrorKind::Throttled);
             return Err(HubError::new(ErrorKind::Throttled, "too much waits for the store"));
         }
+        if !self.core().router.is_plain() {
+            return self.publish_routed(from, events.take()).await;
+        }
         let change = Device::append(shard.partition, self.now(), events.take());
         match self.commit(from, change).await? {
             Outcome::Committed(_) => Ok(()),

@@ -7,5 +7,6 @@ pub(crate) mod feedback;
 pub(crate) mod files;
 pub(crate) mod method;
 pub(crate) mod registry;
+pub(crate) mod routing;
 pub(crate) mod stream;
 pub(crate) mod twin;

@@ -19,6 +19,7 @@ mod hostile;
 mod methods;
 mod registry;
 mod rights;
+mod routing;
 mod tls;
 mod twins;
 mod websocket;
