@@ -6,6 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_amqp::AmqpTransport;
 use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
@@ -20,6 +21,9 @@ use crate::args::{Args, StoreSpec};
 use crate::certs::certificates;
 use crate::devices::register;
 use crate::keys::{Keys, policies};
+
+/// How long the store may take until this node is part of the hub.
+const JOIN: Duration = Duration::from_secs(9);
 
 /// A hub with all its listeners bound.
 pub(crate) struct Running {
@@ -136,6 +140,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         builder = builder.blobs(Arc::new(files));
     }
     let hub = builder.start()?;
+    tokio::time::timeout(JOIN, hub.joined()).await.map_err(|_| "the store does not answer")??;
     let devices = register(&hub, args).await?;
 
     hub.serve(mqtt);
