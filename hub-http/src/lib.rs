@@ -29,7 +29,7 @@
 //! |---|---|---|
 //! | devices, modules | telemetry, one message or a batch; receive, complete, reject and abandon messages | Azure's |
 //! | back ends | identity registry: devices, modules, bulk, statistics | Azure's |
-//! | | twins: read, patch, replace | Azure's |
+//! | | twins: read, patch, replace, query | Azure's |
 //! | | direct methods | Azure's |
 //! | | purge a device's queue | Azure's |
 //! | | send to devices and modules, look at their queues, purge a module's | ours |
@@ -92,6 +92,7 @@ use self::route::Route;
 fn routes() -> impl Iterator<Item = &'static Route> {
     [
         device::ROUTES,
+        service::query::ROUTES,
         service::registry::ROUTES,
         service::bulk::ROUTES,
         service::twin::ROUTES,

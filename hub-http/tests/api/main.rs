@@ -16,6 +16,7 @@ mod events;
 mod feedback;
 mod hostile;
 mod methods;
+mod queries;
 mod registry;
 mod rights;
 mod tls;
