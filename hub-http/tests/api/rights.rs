@@ -90,7 +90,6 @@ async fn the_applications_hook_is_asked_about_every_operation() {
         (Method::DELETE, "/devices/d1", ""),
         (Method::PATCH, "/twins/d1", "{}"),
         (Method::PUT, "/twins/d1", "{}"),
-        (Method::POST, "/devices/query", [true, true, false, false, false]),
         (Method::POST, "/twins/d1/methods", r#"{"methodName":"m"}"#),
         (Method::POST, "/devices/d1/messages/deviceBound", "x"),
         (Method::DELETE, "/devices/d1/commands", ""),
