@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hub_amqp::AmqpTransport;
+use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
 use hub_core::{Hub, HubBuilder};
 use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
@@ -26,8 +28,11 @@ pub(crate) struct Running {
     pub(crate) mqtts: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
+    pub(crate) amqp: Option<SocketAddr>,
+    pub(crate) amqps: Option<SocketAddr>,
     pub(crate) devices: BTreeMap<String, String>,
 }
+
 /// A hub to be, on the store that was asked for.
 fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
     let dir = match &args.store {
@@ -38,10 +43,28 @@ fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
     Ok(Hub::builder(FileStore::open(&dir, FileStoreConfig::new())?))
 }
 
+/// The directory of the files that devices upload. Stock SDKs of devices reach it by the host that
+/// they are told, over HTTPS.
+fn files(
+    args: &Args,
+    web: Option<SocketAddr>,
+    web_secure: Option<SocketAddr>,
+) -> Result<Option<BlobDirectory>, Box<dyn Error>> {
+    let here = |scheme: &str, own: u16, addr: SocketAddr| match addr.port() {
+        port if port == own => format!("{scheme}://{}", args.host_name),
+        port => format!("{scheme}://{}:{port}", args.host_name),
+    };
+    let url = args
+        .files_url
+        .clone()
+        .or_else(|| web_secure.map(|addr| here("https", 443, addr)))
+        .or_else(|| web.map(|addr| here("http", 80, addr)));
+    let Some(url) = url else { return Ok(None) };
+    let dir = args.data_dir.join("uploads");
+    Ok(Some(BlobDirectory::open(dir, BlobDirectoryConfig::new(url.trim_end_matches('/')))?))
+}
+
 pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
-    if args.amqps.addr().is_some() {
-        return Err("this build has no AMQP adapter; use --amqps off".into());
-    }
     let mut keys = Keys::open(&args.data_dir)?;
     let policies = policies(args, &mut keys)?;
     keys.save()?;
@@ -54,14 +77,6 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     };
     let tls = TlsSettings::from_pem(&chain, &key, &authorities)?;
 
-    let mut builder =
-        store(args)?.host_name(&args.host_name).partitions(args.partitions).policies(policies);
-    if let Some(node) = &args.node_name {
-        builder = builder.node(node.0.clone());
-    }
-    let hub = builder.start()?;
-    let devices = register(&hub, args).await?;
-
     let mut mqtt = MqttTransport::builder();
     if let Some(addr) = args.mqtt.addr() {
         mqtt = mqtt.listen(addr);
@@ -73,20 +88,49 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let mut addrs = mqtt.local_addrs().into_iter();
     let plain = args.mqtt.addr().and_then(|_| addrs.next());
     let secure = args.mqtts.addr().and_then(|_| addrs.next());
-    hub.serve(mqtt);
 
-    let mut http =
-        HttpTransport::builder().operations().websocket(Arc::new(MqttStreamHandler::new()));
+    let mut amqp = AmqpTransport::builder();
+    if let Some(addr) = args.amqp.addr() {
+        amqp = amqp.listen(addr);
+    }
+    if let Some(addr) = args.amqps.addr() {
+        amqp = amqp.listen_tls(addr, tls.clone());
+    }
+    let amqp = amqp.bind().map_err(|error| format!("AMQP {error}"))?;
+    let mut addrs = amqp.local_addrs().into_iter();
+    let amqp_plain = args.amqp.addr().and_then(|_| addrs.next());
+    let amqp_secure = args.amqps.addr().and_then(|_| addrs.next());
+
+    let mut http = HttpTransport::builder()
+        .operations()
+        .websocket(Arc::new(MqttStreamHandler::new()))
+        .websocket(Arc::new(amqp.stream_handler()));
     if let Some(addr) = args.http.addr() {
         http = http.listen(addr);
     }
     if let Some(addr) = args.https.addr() {
         http = http.listen_tls(addr, tls);
     }
-    let http = http.bind().map_err(|error| format!("HTTP {error}"))?;
+    let mut http = http.bind().map_err(|error| format!("HTTP {error}"))?;
     let mut addrs = http.local_addrs().into_iter();
     let web = args.http.addr().and_then(|_| addrs.next());
     let web_secure = args.https.addr().and_then(|_| addrs.next());
+    let files = files(args, web, web_secure)?;
+
+    let mut builder =
+        store(args)?.host_name(&args.host_name).partitions(args.partitions).policies(policies);
+    if let Some(node) = &args.node_name {
+        builder = builder.node(node.0.clone());
+    }
+    if let Some(files) = files {
+        http = http.routes(files.router());
+        builder = builder.blobs(Arc::new(files));
+    }
+    let hub = builder.start()?;
+    let devices = register(&hub, args).await?;
+
+    hub.serve(mqtt);
+    hub.serve(amqp);
     hub.serve(http);
     Ok(Running {
         hub,
@@ -95,6 +139,8 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         mqtts: secure,
         http: web,
         https: web_secure,
+        amqp: amqp_plain,
+        amqps: amqp_secure,
         devices,
     })
 }

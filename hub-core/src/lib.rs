@@ -1,5 +1,6 @@
 //! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
 
+pub mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod delivery;
@@ -10,18 +11,22 @@ pub mod error;
 pub mod frame;
 pub mod hello;
 pub mod id;
+pub mod inbox;
 pub mod limits;
 pub mod method;
 pub mod node;
 pub mod query;
 pub mod registry;
+pub mod roster;
 pub mod security;
 pub mod session;
 pub mod store;
 pub mod time;
 pub mod transport;
 pub mod twin;
+pub mod upload;
 
+pub use blob::BlobStore;
 pub use engine::{
     Clock, DeviceClient, Downlink, Hub, HubBuilder, Link, Shutdown, ShutdownReport, Uplink,
 };

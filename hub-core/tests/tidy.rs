@@ -7,12 +7,12 @@
 //! | 8 | `conformance` |
 //! | 7 | `transport` |
 //! | 6 | `engine` |
-//! | 5 | the traits of `store` |
+//! | 5 | the traits of `store` and `blob`, and what helps to implement them |
 //! | 4 | `node` |
 //! | 3 | `device` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster` |
 //! | 1 | `security`, `query` |
-//! | 0 | the data of `store`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
+//! | 0 | the data of `store` and `blob`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
 //! The modules of floor 0 may know each other: they are one body of plain data. Those of floor 2 may
 //! not: what two of them share lies below. `engine` and `transport` know each other: a transport is
@@ -33,18 +33,21 @@ fn floor(module: &str) -> Option<u8> {
         "transport" => 7,
         "engine" => 6,
         // Its data; the traits are told apart by name.
-        "store" => 0,
+        "store" | "blob" => 0,
         "node" => 4,
         "device" => 3,
-        "delivery" | "twin" | "method" | "session" | "registry" => 2,
+        "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster" => {
+            2
+        }
         "security" | "query" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,
     })
 }
 
-/// What stands on floor 5, and everybody above may know.
-const STORE_TRAITS: [&str; 2] = ["Store", "Query"];
+/// What stands on floor 5, and everybody above may know: the traits of stores and of files, and what
+/// helps the authors of stores.
+const STORE_TRAITS: [&str; 6] = ["Store", "Query", "Nudged", "Nudges", "BlobStore", "BlobReader"];
 
 /// The file of the second trait, which stands on floor 5 with all that it takes and gives.
 const STORE_QUERY: &str = "store/query.rs";
@@ -59,7 +62,7 @@ fn may_know(from: &str, to: &str, item: Option<&str>) -> Result<(), String> {
     };
     let (above, below) = (known(from)?, known(to)?);
     let below = match (to, item) {
-        ("store", Some(item)) if STORE_TRAITS.contains(&item) => 5,
+        ("store" | "blob", Some(item)) if STORE_TRAITS.contains(&item) => 5,
         _ => below,
     };
     let neighbours = matches!((from, to), ("engine", "transport"));

@@ -8,7 +8,10 @@ use super::clock::{Clock, SystemClock};
 use super::core::{Core, Parts};
 use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
 use super::hub::Hub;
+use super::membership::JoinError;
+use super::roster;
 use super::shard::Shard;
+use crate::blob::BlobStore;
 use crate::device::Setup;
 use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
@@ -36,6 +39,9 @@ pub enum BuildError {
     /// The operating system gave no random numbers.
     #[error("no random numbers")]
     Random(#[from] getrandom::Error),
+    /// This node cannot be part of the hub.
+    #[error("the node cannot join")]
+    Join(#[from] JoinError),
     /// Started outside a tokio runtime.
     #[error("a hub is started within a tokio runtime")]
     NoRuntime,
@@ -53,6 +59,7 @@ pub struct HubBuilder {
     extra: Vec<Policy>,
     authenticator: Arc<dyn Authenticator>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    blobs: Option<Arc<dyn BlobStore>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -79,6 +86,7 @@ impl HubBuilder {
             extra: Vec::new(),
             authenticator: Arc::new(RegistryAuthenticator),
             authorizer: None,
+            blobs: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -100,6 +108,9 @@ impl HubBuilder {
     }
 
     /// Names this node, where several share a store. The default is random.
+    ///
+    /// A name belongs to one process at a time. While that runs, another one is refused; when it
+    /// has died, the name can be used again within a few seconds: see [`JoinError`].
     #[must_use]
     pub fn node(mut self, node: NodeId) -> Self {
         self.node = Some(node);
@@ -149,6 +160,13 @@ impl HubBuilder {
         self
     }
 
+    /// Sets where devices upload files to. Without one they cannot.
+    #[must_use]
+    pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(blobs);
+        self
+    }
+
     /// Sets the source of time. The default is the machine's clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -158,6 +176,9 @@ impl HubBuilder {
 
     /// Starts the hub, in the tokio runtime that this is called in. It stops when its last handle
     /// is dropped.
+    ///
+    /// A store that does not answer at once is not waited for: [`Hub::joined`] tells when devices may
+    /// connect, or why they cannot.
     ///
     /// # Errors
     /// [`BuildError`] for settings that cannot work.
@@ -194,12 +215,15 @@ impl HubBuilder {
             policies,
             authenticator: self.authenticator,
             authorizer: self.authorizer,
+            blobs: self.blobs,
             runtime,
+            run: prefix,
         }));
         let shards = (0..self.partitions)
             .map(|number| Shard::new(core.clone(), Partition(number), u128::from(prefix)))
             .collect();
-        Ok(Hub::start(core, shards))
+        let joining = roster::begin(&core)?;
+        Ok(Hub::start(core, shards, joining))
     }
 }
 
@@ -221,6 +245,9 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     }
     if limits.c2d_lock.is_zero() || limits.feedback_lock.is_zero() {
         return Err(BuildError::Limit("c2d_lock", "must not be zero"));
+    }
+    if limits.file_notification_lock.is_zero() {
+        return Err(BuildError::Limit("file_notification_lock", "must not be zero"));
     }
     Ok(())
 }

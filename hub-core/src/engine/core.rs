@@ -13,8 +13,10 @@ use super::clock::Clock;
 use super::hooks::{Authenticator, Authorizer};
 use super::lifecycle::LifecycleEvent;
 use super::line::lock;
+use super::membership::Membership;
 use super::meter::{Ages, Born, Meter, cause_name};
 use super::query::Scan;
+use crate::blob::BlobStore;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
@@ -46,6 +48,9 @@ pub(crate) struct Core {
     pub(crate) feedback_waiting: AtomicU32,
     pub(crate) feedback: Notify,
     pub(crate) feedback_ready: Notify,
+    pub(crate) files_ready: Notify,
+    /// Where devices upload to, if anywhere.
+    pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     /// Ends when the store has failed for good.
     pub(crate) failure: Notify,
     failed: AtomicBool,
@@ -54,6 +59,9 @@ pub(crate) struct Core {
     outcomes: Mutex<Outcomes>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turned_away: TurnedAway,
+    pub(crate) membership: Membership,
+    /// Direct methods that this node makes for others now.
+    pub(crate) remote_calls: AtomicUsize,
 }
 
 /// Senders that wait for the outcome of their message.
@@ -83,7 +91,10 @@ pub(crate) struct Parts {
     pub(crate) policies: Policies,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     pub(crate) runtime: Handle,
+    /// Tells this run of the node from every other.
+    pub(crate) run: u64,
 }
 
 impl Core {
@@ -111,6 +122,8 @@ impl Core {
             feedback_waiting: AtomicU32::new(0),
             feedback: Notify::new(),
             feedback_ready: Notify::new(),
+            files_ready: Notify::new(),
+            blobs: parts.blobs,
             failure: Notify::new(),
             failed: AtomicBool::new(false),
             degraded: AtomicUsize::new(0),
@@ -118,6 +131,8 @@ impl Core {
             outcomes: Mutex::default(),
             meter,
             turned_away: TurnedAway::default(),
+            membership: Membership::new(parts.run),
+            remote_calls: AtomicUsize::new(0),
         }
     }
 

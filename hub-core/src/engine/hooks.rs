@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::hub::Hub;
+use crate::blob::BlobName;
 use crate::frame::{Inbound, Interest};
 use crate::hello::{Grant, Hello, Refusal};
 use crate::id::Address;
@@ -107,6 +108,14 @@ pub enum Action<'a> {
     SendMessage(&'a Address),
     /// Receive feedback.
     ReceiveFeedback,
+    /// Ask for the address of a file with this name, without the device's id before it, to upload it.
+    BeginUpload(&'a str),
+    /// Say that an upload is finished.
+    FinishUpload,
+    /// Receive file notifications.
+    ReceiveFileNotifications,
+    /// Ask for the address of this file, to read it.
+    ReadFile(&'a BlobName),
     /// Read the event log.
     ReadEvents,
     /// Query twins.

@@ -118,6 +118,12 @@ impl Session {
         }
     }
 
+    /// The node that holds the connection, if it is not this one.
+    #[must_use]
+    pub fn elsewhere(&self, here: &NodeId) -> Option<&NodeId> {
+        self.node.as_ref().filter(|node| *node != here)
+    }
+
     /// Whether it is connected somewhere.
     #[must_use]
     pub fn is_connected(&self) -> bool {

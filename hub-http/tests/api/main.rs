@@ -14,6 +14,7 @@ mod device;
 mod embedded;
 mod events;
 mod feedback;
+mod files;
 mod hostile;
 mod methods;
 mod queries;

@@ -26,6 +26,13 @@ async fn each_route_needs_its_right() {
         (Method::POST, "/devices/d1/messages/deviceBound", [true, true, false, false, false]),
         (Method::GET, "/messages/events/partitions", [true, true, false, false, false]),
         (Method::GET, "/messages/serviceBound/feedback", [true, true, false, false, false]),
+        (
+            Method::GET,
+            "/messages/serviceBound/fileNotifications",
+            [true, true, false, false, false],
+        ),
+        (Method::GET, "/files/address", [true, true, false, false, false]),
+        (Method::POST, "/devices/d1/files", [true, false, true, false, false]),
         (Method::GET, "/devices/d1/messages/deviceBound", [true, false, true, false, false]),
     ] {
         for (policy, may) in policies.iter().zip(may) {
