@@ -20,7 +20,10 @@ pub mod node;
 mod random;
 pub mod twin;
 
+use std::error::Error;
 use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
 
 pub use self::random::Random;
 
@@ -47,6 +50,19 @@ pub trait Bench: Sized {
     /// Does the measured work `rounds` times. Leaves the state as it found it, but for what grows
     /// by nature and is bounded: sequence numbers, and a log that sheds its oldest entries.
     fn run(&mut self, rounds: u64);
+}
+
+/// How a program ends that writes its report to its standard output. Whoever reads that may have
+/// seen enough and closed it, as `head` does: this is no failure, and nothing is said of it.
+#[must_use]
+pub fn printed(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(closed) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{program}: {error}");
+    ExitCode::from(2)
 }
 
 /// The seed of all benches.

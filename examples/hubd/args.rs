@@ -34,13 +34,16 @@ pub(crate) struct Args {
     /// The same over TLS
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     pub(crate) https: Listen,
-    /// AMQP over TLS; this build has no AMQP adapter, so only off works
-    #[arg(long, value_name = "ADDR", default_value = "off")]
+    /// AMQP over TLS: service SDKs, Event Hubs clients, devices
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5671")]
     pub(crate) amqps: Listen,
     /// Where devices reach the files that they upload, which are kept in the data directory; by
     /// default this hub itself: its host name and the port of --https, or else of --http
     #[arg(long, value_name = "URL")]
     pub(crate) files_url: Option<String>,
+    /// AMQP without TLS, for Event Hubs clients with UseDevelopmentEmulator=true
+    #[arg(long, value_name = "ADDR", default_value = "off")]
+    pub(crate) amqp: Listen,
     /// Server certificate chain; without one a development CA and a leaf are generated
     #[arg(long, value_name = "PEM", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hub_amqp::AmqpTransport;
 use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
 use hub_core::{Hub, HubBuilder};
 use hub_http::HttpTransport;
@@ -27,6 +28,8 @@ pub(crate) struct Running {
     pub(crate) mqtts: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
+    pub(crate) amqp: Option<SocketAddr>,
+    pub(crate) amqps: Option<SocketAddr>,
     pub(crate) devices: BTreeMap<String, String>,
 }
 
@@ -62,9 +65,6 @@ fn files(
 }
 
 pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
-    if args.amqps.addr().is_some() {
-        return Err("this build has no AMQP adapter; use --amqps off".into());
-    }
     let mut keys = Keys::open(&args.data_dir)?;
     let policies = policies(args, &mut keys)?;
     keys.save()?;
@@ -77,13 +77,39 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     };
     let tls = TlsSettings::from_pem(&chain, &key, &authorities)?;
 
-    let mut http =
-        HttpTransport::builder().operations().websocket(Arc::new(MqttStreamHandler::new()));
+    let mut mqtt = MqttTransport::builder();
+    if let Some(addr) = args.mqtt.addr() {
+        mqtt = mqtt.listen(addr);
+    }
+    if let Some(addr) = args.mqtts.addr() {
+        mqtt = mqtt.listen_tls(addr, tls.clone());
+    }
+    let mqtt = mqtt.bind().map_err(|error| format!("MQTT {error}"))?;
+    let mut addrs = mqtt.local_addrs().into_iter();
+    let plain = args.mqtt.addr().and_then(|_| addrs.next());
+    let secure = args.mqtts.addr().and_then(|_| addrs.next());
+
+    let mut amqp = AmqpTransport::builder();
+    if let Some(addr) = args.amqp.addr() {
+        amqp = amqp.listen(addr);
+    }
+    if let Some(addr) = args.amqps.addr() {
+        amqp = amqp.listen_tls(addr, tls.clone());
+    }
+    let amqp = amqp.bind().map_err(|error| format!("AMQP {error}"))?;
+    let mut addrs = amqp.local_addrs().into_iter();
+    let amqp_plain = args.amqp.addr().and_then(|_| addrs.next());
+    let amqp_secure = args.amqps.addr().and_then(|_| addrs.next());
+
+    let mut http = HttpTransport::builder()
+        .operations()
+        .websocket(Arc::new(MqttStreamHandler::new()))
+        .websocket(Arc::new(amqp.stream_handler()));
     if let Some(addr) = args.http.addr() {
         http = http.listen(addr);
     }
     if let Some(addr) = args.https.addr() {
-        http = http.listen_tls(addr, tls.clone());
+        http = http.listen_tls(addr, tls);
     }
     let mut http = http.bind().map_err(|error| format!("HTTP {error}"))?;
     let mut addrs = http.local_addrs().into_iter();
@@ -103,19 +129,8 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let hub = builder.start()?;
     let devices = register(&hub, args).await?;
 
-    let mut mqtt = MqttTransport::builder();
-    if let Some(addr) = args.mqtt.addr() {
-        mqtt = mqtt.listen(addr);
-    }
-    if let Some(addr) = args.mqtts.addr() {
-        mqtt = mqtt.listen_tls(addr, tls);
-    }
-    let mqtt = mqtt.bind().map_err(|error| format!("MQTT {error}"))?;
-    let mut addrs = mqtt.local_addrs().into_iter();
-    let plain = args.mqtt.addr().and_then(|_| addrs.next());
-    let secure = args.mqtts.addr().and_then(|_| addrs.next());
     hub.serve(mqtt);
-
+    hub.serve(amqp);
     hub.serve(http);
     Ok(Running {
         hub,
@@ -124,6 +139,8 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         mqtts: secure,
         http: web,
         https: web_secure,
+        amqp: amqp_plain,
+        amqps: amqp_secure,
         devices,
     })
 }

@@ -53,7 +53,6 @@ mod engine;
 mod error;
 mod format;
 mod journal;
-mod nudge;
 mod readers;
 mod state;
 mod store;

@@ -27,7 +27,6 @@
 //! buffer alive, so callers hand over memory cut to size, as the hub's encoders do.
 
 mod log;
-mod nudge;
 mod queue;
 mod recall;
 mod state;

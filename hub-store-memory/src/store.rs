@@ -6,12 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
 use hub_core::store::{
-    Ask, Batch, Claim, Document, Durability, Entry, Item, Kind, Outcome, Record, Seek, Store,
-    StoreError,
+    Ask, Batch, Claim, Document, Durability, Entry, Item, Kind, Nudges, Outcome, Record, Seek,
+    Store, StoreError,
 };
 use hub_core::time::Timestamp;
 
-use crate::nudge::Nudges;
 use crate::state::State;
 
 const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;

@@ -8,11 +8,13 @@ use super::{Busy, Device, LINK_GONE, Online};
 use crate::delivery::Offered;
 use crate::error::{CloseReason, DisconnectCause};
 use crate::frame::{Interest, Outbound, Subscriptions};
-use crate::hello::{Refusal, SessionMode, Welcome};
+use crate::hello::{Grant, Refusal, SessionMode, Welcome};
 use crate::id::{CallId, Epoch, LinkId, Tag};
+use crate::inbox::Post;
 use crate::security::{self, Registered};
 use crate::session::Session;
 use crate::store::{Change, DocumentRef, Key};
+use crate::twin::Notices;
 
 impl Device {
     pub(super) fn connect(
@@ -44,6 +46,8 @@ impl Device {
             self.documents.session.version(),
             session.encode(),
         );
+        // Whoever held the connection before lets it go.
+        let change = self.tell(change, |of, _| Post::Changed(of));
         let after = After::Connected { session: Box::new(session), present };
         self.write(Job::Connect { call, link, arrival, gone: None }, change, after, fx);
     }
@@ -72,6 +76,9 @@ impl Device {
             change = change.write(&Key::session(&self.address), Some(*version), session.encode());
             after = After::Left { session: Box::new(session) };
         }
+        // What this link held, and what was sent while it was taken for the live one, is for the
+        // connection that took over.
+        change = self.tell(change, |of, _| Post::Mail(of));
         if self.rounds == 0 {
             change = change.and(self.give_back(released));
         }
@@ -137,6 +144,15 @@ impl Device {
         })
     }
 
+    /// A link goes on with a newer grant. What it was granted for must be what is registered now.
+    pub(super) fn renew(&mut self, link: LinkId, grant: Grant, fx: &mut Effects) {
+        let Some(online) = self.online.as_mut().filter(|online| online.link == link) else {
+            return;
+        };
+        online.grant = grant;
+        self.enqueue(Job::Review { fresh: false }, fx);
+    }
+
     /// Whoever is connected: may they still be?
     pub(super) fn review(&mut self, fx: &mut Effects) {
         let Some(online) = &self.online else { return };
@@ -147,8 +163,11 @@ impl Device {
         if !self.is_live(online.epoch) {
             self.close(CloseReason::TakenOver, fx);
         }
-        // Whatever woke us may also have left a message.
+        // Whatever woke us may also have left a message, or a notice.
         self.mailbox.stir();
+        if self.subscribed(Interest::DesiredProperties) {
+            self.enqueue(Job::CatchUp, fx);
+        }
     }
 
     /// A new connection is durable: it takes the place of the old one.
@@ -178,6 +197,7 @@ impl Device {
             subscriptions: session.subscriptions,
             stored: session.stored,
             grant: arrival.grant.clone(),
+            notices: Notices::default(),
         });
         fx.tell(LifecycleKind::Connected(session.epoch));
         let welcome = Welcome {
@@ -215,6 +235,7 @@ impl Device {
         let Some(online) = self.online.take() else { return };
         Self::end(self.methods.link_lost(), fx);
         fx.tell(LifecycleKind::Disconnected(online.epoch, cause));
+        self.seek();
         let released = self.mailbox.released();
         self.enqueue(Job::Leave { epoch: online.epoch, cause, released }, fx);
     }

@@ -8,13 +8,15 @@ use super::clock::{Clock, SystemClock};
 use super::core::{Core, Parts};
 use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
 use super::hub::Hub;
+use super::membership::JoinError;
+use super::roster;
 use super::shard::Shard;
 use crate::blob::BlobStore;
 use crate::device::Setup;
 use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
 use crate::security::{HubNames, Policies, Policy, PolicyError};
-use crate::store::Store;
+use crate::store::{Query, Store};
 
 /// Partitions of the log if nothing else is said.
 pub const PARTITIONS_DEFAULT: u16 = 4;
@@ -37,6 +39,9 @@ pub enum BuildError {
     /// The operating system gave no random numbers.
     #[error("no random numbers")]
     Random(#[from] getrandom::Error),
+    /// This node cannot be part of the hub.
+    #[error("the node cannot join")]
+    Join(#[from] JoinError),
     /// Started outside a tokio runtime.
     #[error("a hub is started within a tokio runtime")]
     NoRuntime,
@@ -45,6 +50,7 @@ pub enum BuildError {
 /// Sets a hub up. Every setting has a default but the store.
 pub struct HubBuilder {
     store: Arc<dyn Store>,
+    queries: Option<Arc<dyn Query>>,
     names: Vec<String>,
     node: Option<NodeId>,
     partitions: u16,
@@ -71,6 +77,7 @@ impl HubBuilder {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            queries: None,
             names: Vec::new(),
             node: None,
             partitions: PARTITIONS_DEFAULT,
@@ -92,7 +99,18 @@ impl HubBuilder {
         self
     }
 
+    /// Finds twins by what is in them, for twin queries: for a store that can, the same one. Without
+    /// it a query reads all twins.
+    #[must_use]
+    pub fn queries(mut self, queries: impl Query) -> Self {
+        self.queries = Some(Arc::new(queries));
+        self
+    }
+
     /// Names this node, where several share a store. The default is random.
+    ///
+    /// A name belongs to one process at a time. While that runs, another one is refused; when it
+    /// has died, the name can be used again within a few seconds: see [`JoinError`].
     #[must_use]
     pub fn node(mut self, node: NodeId) -> Self {
         self.node = Some(node);
@@ -159,6 +177,9 @@ impl HubBuilder {
     /// Starts the hub, in the tokio runtime that this is called in. It stops when its last handle
     /// is dropped.
     ///
+    /// A store that does not answer at once is not waited for: [`Hub::joined`] tells when devices may
+    /// connect, or why they cannot.
+    ///
     /// # Errors
     /// [`BuildError`] for settings that cannot work.
     pub fn start(self) -> Result<Hub, BuildError> {
@@ -187,6 +208,7 @@ impl HubBuilder {
         let setup = Arc::new(Setup { limits: self.limits, node, partitions: self.partitions });
         let core = Arc::new(Core::new(Parts {
             store: self.store,
+            queries: self.queries,
             clock: self.clock,
             setup,
             names,
@@ -195,11 +217,13 @@ impl HubBuilder {
             authorizer: self.authorizer,
             blobs: self.blobs,
             runtime,
+            run: prefix,
         }));
         let shards = (0..self.partitions)
             .map(|number| Shard::new(core.clone(), Partition(number), u128::from(prefix)))
             .collect();
-        Ok(Hub::start(core, shards))
+        let joining = roster::begin(&core)?;
+        Ok(Hub::start(core, shards, joining))
     }
 }
 

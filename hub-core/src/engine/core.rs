@@ -7,13 +7,15 @@ use std::time::Duration;
 use foldhash::HashMap;
 use futures::channel::oneshot;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::clock::Clock;
 use super::hooks::{Authenticator, Authorizer};
 use super::lifecycle::LifecycleEvent;
 use super::line::lock;
+use super::membership::Membership;
 use super::meter::{Ages, Born, Meter, cause_name};
+use super::query::Scan;
 use crate::blob::BlobStore;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
@@ -21,7 +23,7 @@ use crate::error::{CloseReason, DisconnectCause};
 use crate::id::{Address, Epoch, LinkId, SequenceNumber};
 use crate::limits::Limits;
 use crate::security::{HubNames, Policies};
-use crate::store::{Store, StoreError};
+use crate::store::{Query, Store, StoreError};
 use crate::time::Timestamp;
 
 /// How many senders may wait for the outcome of their message at once, beyond which the oldest
@@ -30,6 +32,8 @@ const OUTCOMES_MAX: usize = 100_000;
 
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) queries: Arc<dyn Query>,
+    pub(crate) queries_in_flight: Semaphore,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) setup: Arc<Setup>,
@@ -55,6 +59,9 @@ pub(crate) struct Core {
     outcomes: Mutex<Outcomes>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turned_away: TurnedAway,
+    pub(crate) membership: Membership,
+    /// Direct methods that this node makes for others now.
+    pub(crate) remote_calls: AtomicUsize,
 }
 
 /// Senders that wait for the outcome of their message.
@@ -76,6 +83,8 @@ pub(crate) struct TurnedAway {
 /// What a core is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    /// Absent where the store does not find by content.
+    pub(crate) queries: Option<Arc<dyn Query>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) setup: Arc<Setup>,
     pub(crate) names: HubNames,
@@ -84,16 +93,24 @@ pub(crate) struct Parts {
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
     pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     pub(crate) runtime: Handle,
+    /// Tells this run of the node from every other.
+    pub(crate) run: u64,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.setup.limits.clone());
         let meter = Arc::new(Meter::new(parts.names.primary()));
+        let queries = parts
+            .queries
+            .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));
+        let in_flight = limits.queries_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
             limits,
             store: parts.store,
+            queries,
+            queries_in_flight: Semaphore::new(in_flight),
             clock: parts.clock,
             setup: parts.setup,
             names: parts.names,
@@ -114,6 +131,8 @@ impl Core {
             outcomes: Mutex::default(),
             meter,
             turned_away: TurnedAway::default(),
+            membership: Membership::new(parts.run),
+            remote_calls: AtomicUsize::new(0),
         }
     }
 

@@ -118,6 +118,8 @@ pub enum Action<'a> {
     ReadFile(&'a BlobName),
     /// Read the event log.
     ReadEvents,
+    /// Query twins.
+    QueryTwins,
     /// Read identities.
     ReadRegistry,
     /// Create, update or delete this identity.

@@ -12,6 +12,7 @@ use super::builder::HubBuilder;
 use super::core::Core;
 use super::lifecycle::LifecycleEvents;
 use super::line::lock;
+use super::roster::Joining;
 use super::shard::Shard;
 use super::shutdown::Shutdown;
 use super::tasks;
@@ -89,14 +90,14 @@ impl Hub {
         HubBuilder::new(store)
     }
 
-    pub(crate) fn start(core: Arc<Core>, shards: Vec<Arc<Shard>>) -> Self {
+    pub(super) fn start(core: Arc<Core>, shards: Vec<Arc<Shard>>, joining: Joining) -> Self {
         let inner = Arc::new(Inner {
             core,
             shards,
             stop: watch::Sender::new(false),
             transports: Mutex::default(),
         });
-        let tasks = tasks::start(&inner);
+        let tasks = tasks::start(&inner, joining);
         let owner = Arc::new(Owner { inner: inner.clone(), tasks });
         Self { inner, _owner: Some(owner) }
     }

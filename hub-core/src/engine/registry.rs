@@ -2,17 +2,19 @@
 
 use std::num::NonZeroU32;
 
+use super::holder::Holder;
 use super::hub::Hub;
 use crate::device::Input;
 use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::id::{Address, DeviceId};
+use crate::inbox::{Gone, Post};
 use crate::registry::{
     Context, Identity, IdentitySpec, IfMatch, check_delete, check_module_parent, create,
     edge_runtime, put,
 };
 use crate::security::Registered;
 use crate::session::Session;
-use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, Outcome, QueueId, Record};
+use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, QueueId, Record};
 use crate::twin::Twin;
 
 /// An identity with what the hub knows of it now.
@@ -96,12 +98,14 @@ impl Registry<'_> {
             .map_err(|_| HubError::new(ErrorKind::Internal, "no random numbers"))?;
         let key = Key::identity(&spec.address);
         for _ in 0..=core.limits.conflict_rounds_max {
-            let mut asks = vec![Ask::Document(key.clone())];
+            let session = Key::session(&spec.address);
+            let mut asks = vec![Ask::Document(key.clone()), Ask::Document(session)];
             let parent = spec.address.is_module().then(|| Address::from(spec.address.device_id()));
             asks.extend(parent.iter().map(|device| Ask::Document(Key::identity(device))));
             asks.extend(spec.edges_named().map(|edge| Ask::Document(Key::identity(&edge))));
             let mut records = core.store.read(&asks).await?.into_iter();
             let before = Found::new(records.next().flatten())?;
+            let session = records.next().flatten();
             let mut change = Change::new();
             if let Some(parent) = &parent {
                 let device = Found::new(records.next().flatten())?;
@@ -132,7 +136,12 @@ impl Registry<'_> {
             };
             let identity = put(before.identity.as_ref(), spec, if_match, &context)?;
             change = match &before.at {
-                Some(at) => change.replace(at, identity.encode()),
+                Some(at) => {
+                    let change = change.replace(at, identity.encode());
+                    let holder = Holder::new(&spec.address, session);
+                    let change = holder.told(core, holder.required(change), Post::Changed);
+                    self.modules_told(&identity, change).await?
+                }
                 None => {
                     let mut change = change.and(begin(&identity, &context));
                     if identity.iot_edge() && !spec.address.is_module() {
@@ -143,7 +152,7 @@ impl Registry<'_> {
                     change
                 }
             };
-            if let Outcome::Committed(_) = hub.commit(&spec.address, change).await? {
+            if hub.commit_post(&spec.address, change).await? {
                 if before.at.is_some() {
                     self.judge(&identity).await;
                 }
@@ -159,6 +168,28 @@ impl Registry<'_> {
         if !identity.is_enabled() && !identity.address().is_module() {
             self.expel_modules(identity.address(), CloseReason::IdentityDisabled).await;
         }
+    }
+
+    /// The change of a device that is disabled also tells the nodes that hold its modules.
+    async fn modules_told(
+        &self,
+        identity: &Identity,
+        mut change: Change,
+    ) -> Result<Change, HubError> {
+        if identity.is_enabled() || identity.address().is_module() {
+            return Ok(change);
+        }
+        let modules = self.modules(identity.address()).await?;
+        let asks: Vec<Ask> =
+            modules.iter().map(|module| Ask::Document(Key::session(module.address()))).collect();
+        let core = self.hub.core();
+        let sessions = core.store.read(&asks).await?;
+        for (module, session) in modules.iter().zip(sessions) {
+            let holder = Holder::new(module.address(), session);
+            let post = |of| Post::Expelled(of, Gone::Disabled);
+            change = holder.told(core, holder.required(change), post);
+        }
+        Ok(change)
     }
 
     async fn expel_modules(&self, device: &Address, reason: CloseReason) {
@@ -199,6 +230,12 @@ impl Registry<'_> {
             for record in records.into_iter().flatten() {
                 if let Record::Document(document) = record {
                     change = change.remove(&document.at);
+                    // Its removal is the guard.
+                    let of = Address::parse(&document.at.key().id);
+                    if let (Kind::Session, Ok(of)) = (document.at.key().kind, of) {
+                        let holder = Holder::new(&of, Some(Record::Document(document)));
+                        change = holder.told(core, change, Post::Changed);
+                    }
                 }
             }
             for gone in &doomed {
@@ -210,7 +247,7 @@ impl Registry<'_> {
                     .clear(QueueId::feedback_pending(&device))
                     .clear(QueueId::uploads(&device));
             }
-            if let Outcome::Committed(_) = self.hub.commit(address, change).await? {
+            if self.hub.commit_post(address, change).await? {
                 for gone in &doomed {
                     self.hub.changed(gone);
                 }

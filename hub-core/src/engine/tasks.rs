@@ -9,7 +9,9 @@ use tokio::task::JoinHandle;
 
 use super::core::Core;
 use super::hub::Inner;
+use super::roster::Joining;
 use super::shard::Shard;
+use super::{inbox, roster};
 use crate::delivery::Emitter;
 use crate::device::Input;
 use crate::id::Address;
@@ -21,7 +23,7 @@ const TRIM_EVERY: Duration = Duration::from_secs(10);
 /// How long a sweep hides what it took: longer than it takes to bury it.
 const SWEEP_LOCK: Duration = Duration::from_secs(60);
 
-pub(super) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
+pub(super) fn start(inner: &Arc<Inner>, joining: Joining) -> Vec<JoinHandle<()>> {
     let mut tasks: Vec<_> =
         inner.shards.iter().map(|shard| tokio::spawn(deadlines(Arc::downgrade(shard)))).collect();
     tasks.push(tokio::spawn(sweep(Arc::downgrade(inner))));
@@ -31,6 +33,8 @@ pub(super) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
         tasks.push(tokio::spawn(abandoned_blobs(Arc::downgrade(inner))));
     }
     tasks.push(tokio::spawn(retention(Arc::downgrade(inner))));
+    tasks.push(tokio::spawn(roster::keep(inner.core.clone(), Arc::downgrade(inner), joining)));
+    tasks.push(tokio::spawn(inbox::watch(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(failure(inner.core.clone(), Arc::downgrade(inner))));
     #[cfg(feature = "metrics")]
     tasks.push(tokio::spawn(gauges(Arc::downgrade(inner))));
@@ -79,7 +83,7 @@ async fn deadlines(shard: Weak<Shard>) {
     }
 }
 
-/// Messages of devices that nobody holds expire here.
+/// Messages of devices that nobody holds expire here, and posts for nodes that do not fetch them.
 async fn sweep(hub: Weak<Inner>) {
     loop {
         let (clock, every) = match hub.upgrade() {
@@ -93,14 +97,12 @@ async fn sweep(hub: Weak<Inner>) {
     }
 }
 
-async fn sweep_once(inner: &Inner, limit: u32) -> usize {
+async fn sweep_once(inner: &Arc<Inner>, limit: u32) -> usize {
     let now = inner.core.clock.now();
-    let claim = Claim {
-        scope: Scope::Overdue(QueueKind::Mailbox),
-        limit,
-        hide_until: now.after(SWEEP_LOCK),
-    };
-    let taken = match inner.core.store.claim(now, &[claim]).await {
+    let overdue =
+        |kind| Claim { scope: Scope::Overdue(kind), limit, hide_until: now.after(SWEEP_LOCK) };
+    let claims = [overdue(QueueKind::Mailbox), overdue(QueueKind::Inbox)];
+    let taken = match inner.core.store.claim(now, &claims).await {
         Ok(lists) => lists.into_iter().flatten().collect::<Vec<_>>(),
         Err(error) => {
             inner.core.meter.store_failed(&error);
@@ -111,7 +113,9 @@ async fn sweep_once(inner: &Inner, limit: u32) -> usize {
     let count = taken.len();
     let mut by_device: BTreeMap<Address, Vec<Item>> = BTreeMap::new();
     for item in taken {
-        if let Ok(address) = Address::parse(&item.at.queue().id) {
+        if item.at.queue().kind == QueueKind::Inbox {
+            inbox::bury(inner, &item);
+        } else if let Ok(address) = Address::parse(&item.at.queue().id) {
             by_device.entry(address).or_default().push(item);
         }
     }

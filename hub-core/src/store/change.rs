@@ -139,6 +139,15 @@ impl Change {
         if entries.is_empty() { self } else { self.with(Op::Append(partition, at, entries)) }
     }
 
+    /// The steps but those for which `left_out` holds.
+    #[must_use]
+    pub(crate) fn without(&self, left_out: impl Fn(&Op) -> bool) -> Self {
+        self.ops()
+            .iter()
+            .filter(|op| !left_out(op))
+            .fold(Self::new(), |kept, op| kept.with(op.clone()))
+    }
+
     /// The steps of `other` after these.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

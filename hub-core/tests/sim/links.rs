@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     /// Frames towards the device that wait.
     queued: usize,
     pub(crate) twins: Vec<Bytes>,
+    /// The version of the latest desired properties it was told of.
+    pub(crate) desired: u64,
 }
 
 impl Connection {
@@ -95,6 +97,7 @@ impl World {
             down_at: 0,
             queued: 0,
             twins: Vec::new(),
+            desired: 0,
         };
         self.connections.insert(conn, connection);
         self.clients[client].open.push(conn);
@@ -312,7 +315,7 @@ impl World {
                     self.service.late_replies.entry(client).or_default().push((reference, payload));
                 }
             }
-            Outbound::Desired(..) => {}
+            Outbound::Desired(version, _) => connection.desired = version,
             Outbound::Close(_) => self.cut(conn),
         }
     }
