@@ -292,10 +292,7 @@ mod tests {
         let path = "messages/events/Partitions/1";
         assert_eq!(node(&format!("/{path}")), log(path, "$default", 1));
         let path = "messages/events/ConsumerGroups/a b/Partitions/1";
-        assert_eq!(
-            node("messages/events/ConsumerGroups/a%20b/Partitions/1"),
-            log(path, "a b", 1)
-        );
+        assert_eq!(node("messages/events/ConsumerGroups/a%20b/Partitions/1"), log(path, "a b", 1));
         assert!(node("myhub.example.net/ConsumerGroups/g/Partitions/1").is_some());
         assert_eq!(node("other/ConsumerGroups/g/Partitions/1"), None);
         assert_eq!(node("myhub/ConsumerGroups/g/Partitions/x"), None);
@@ -310,10 +307,7 @@ mod tests {
             node("amqps://h/devices/d1/modules/m1/messages/events"),
             of(&["d1/m1"], DeviceNode::Events)
         );
-        assert_eq!(
-            node("/devices/d1/messages/devicebound"),
-            of(&["d1"], DeviceNode::Messages)
-        );
+        assert_eq!(node("/devices/d1/messages/devicebound"), of(&["d1"], DeviceNode::Messages));
         assert_eq!(node("/devices/d1/twin"), of(&["d1"], DeviceNode::Twin));
         assert_eq!(node("/devices/d1/methods/devicebound"), of(&["d1"], DeviceNode::Methods));
         // As it stands, and decoded.

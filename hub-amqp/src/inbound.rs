@@ -183,12 +183,13 @@ fn application(mut items: Items<'_>) -> Result<(Pairs<'_>, Ack), AmqpError> {
             ack = word.ok_or_else(|| argument("iothub-ack is none, positive, negative or full"))?;
             continue;
         }
-        let value = match value {
-            Value::Null => None,
-            value => Some(text(value).ok_or_else(|| {
-                argument("the value of a property is neither text nor a number")
-            })?),
-        };
+        let value =
+            match value {
+                Value::Null => None,
+                value => Some(text(value).ok_or_else(|| {
+                    argument("the value of a property is neither text nor a number")
+                })?),
+            };
         found.push((name, value));
     }
     Ok((found, ack))
@@ -231,8 +232,8 @@ pub fn telemetry(
 ) -> Result<(), AmqpError> {
     let message = Message::read(payload)?;
     let kept = Kept::read(&message)?;
-    let ack = (kept.ack != Ack::None)
-        .then(|| Property::System(SystemProperty::Ack, kept.ack.name()));
+    let ack =
+        (kept.ack != Ack::None).then(|| Property::System(SystemProperty::Ack, kept.ack.name()));
     let body = body(&message.body)?;
     batch
         .push(stamp, kept.properties().chain(ack), &body, limit)

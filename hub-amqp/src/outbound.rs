@@ -9,7 +9,9 @@ use hub_core::frame::{Delivery, MethodRef};
 use hub_core::{Address, HubError, Timestamp};
 use serde_json::{Value as Json, json};
 
-use crate::codec::{MapWriter, MessageProperties, MessageWriter, Write as _, array_text, text_array};
+use crate::codec::{
+    MapWriter, MessageProperties, MessageWriter, Write as _, array_text, text_array,
+};
 use crate::problem::{AmqpError, status};
 
 fn millis(at: Timestamp) -> i64 {

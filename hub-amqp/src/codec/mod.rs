@@ -16,24 +16,24 @@ mod sasl;
 mod value;
 mod write;
 
+pub(crate) use self::encode::TRANSFER_OVERHEAD;
 pub use self::encode::{
     AttachReply, Outcome, TransferHead, attach, begin, close, detach, disposition, empty_frame,
     end, flow, open, transfer,
 };
-pub(crate) use self::encode::TRANSFER_OVERHEAD;
-pub(crate) use self::message::{MapWriter, binary_text, id_text, is_id, uuid_text};
-pub(crate) use self::write::text_array;
-pub(crate) use self::write::array_text;
 pub use self::frame::{Decoded, FRAME_BYTES_MIN, Frame, FrameBody, PROTOCOL_HEADER_BYTES, decode};
 pub use self::items::{Described, Descriptor, Fields, Items};
 pub use self::message::{Body, Message, MessageProperties, MessageWriter};
+pub(crate) use self::message::{MapWriter, binary_text, id_text, is_id, uuid_text};
 pub use self::performative::{
-    Attach, Begin, Close, Detach, Disposition, End, Flow, LazyAttach, Open, Performative, Role, State,
-    Terminus, Transfer, performative,
+    Attach, Begin, Close, Detach, Disposition, End, Flow, LazyAttach, Open, Performative, Role,
+    State, Terminus, Transfer, performative,
 };
 pub use self::sasl::{Mechanism, Plain, SaslInit, sasl_init, sasl_mechanisms, sasl_outcome};
 pub use self::value::{Value, raw, read};
 pub use self::write::Write;
+pub(crate) use self::write::array_text;
+pub(crate) use self::write::text_array;
 
 /// Why bytes are not AMQP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

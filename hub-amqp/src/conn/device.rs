@@ -7,7 +7,7 @@ use hub_core::hello::{Credentials, Hello, Refusal};
 use hub_core::id::LinkId;
 use hub_core::{Address, Downlink, Hub, HubError, Link};
 
-use super::broker::Broker;
+use super::broker::{Broker, SECTIONS};
 use super::links::Served;
 use super::online::{Asked, Device, Online};
 use super::outlet::Outlet;
@@ -20,9 +20,6 @@ use crate::endpoint::{Disposed, LinkKey};
 use crate::inbound::{self, TwinQuestion};
 use crate::outbound;
 use crate::problem::{self, AmqpError, condition};
-
-/// Room for everything of a message besides its body and what counts with it.
-const SECTIONS: usize = 64 * 1024;
 
 /// Words of the hub that are taken at once.
 const SAID_MAX: usize = 64;
@@ -322,7 +319,13 @@ impl Broker {
     }
 
     /// The hub has said something to a device.
-    pub(super) fn said(&mut self, address: &Address, id: LinkId, down: Downlink, said: Vec<Outbound>) {
+    pub(super) fn said(
+        &mut self,
+        address: &Address,
+        id: LinkId,
+        down: Downlink,
+        said: Vec<Outbound>,
+    ) {
         if self.online(address).is_none_or(|online| online.id != id) {
             return;
         }
@@ -443,7 +446,8 @@ impl Broker {
     }
 
     fn put_twin(&mut self, address: &Address, message: Vec<u8>) {
-        if let Some(link) = self.online(address).and_then(|online| online.hearing(DeviceNode::Twin)) {
+        if let Some(link) = self.online(address).and_then(|online| online.hearing(DeviceNode::Twin))
+        {
             self.put(link, message, None);
         }
     }
@@ -472,9 +476,8 @@ impl Broker {
         for link in links {
             self.detach(link, &why);
         }
-        let serves = |served: &Served| {
-            !matches!(served, Served::Questions(_) | Served::Answers(..))
-        };
+        let serves =
+            |served: &Served| !matches!(served, Served::Questions(_) | Served::Answers(..));
         if self.devices.is_empty() && !self.links.values().any(serves) {
             self.close(&why);
         }
@@ -543,7 +546,11 @@ impl Broker {
         }
     }
 
-    pub(super) fn renewed(&mut self, address: &Address, granted: Result<hub_core::hello::Grant, Refusal>) {
+    pub(super) fn renewed(
+        &mut self,
+        address: &Address,
+        granted: Result<hub_core::hello::Grant, Refusal>,
+    ) {
         // A token that was let in and is not any more has ended meanwhile; so does what rests on it.
         if let (Some(online), Ok(grant)) = (self.online(address), granted) {
             online.up.renew(grant);

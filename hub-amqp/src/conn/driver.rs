@@ -104,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
     }
 
     /// Gives the stream back.
-    pub(super) fn leave(self, _: End) -> IO {
+    pub(super) fn into_io(self) -> IO {
         self.io
     }
 
@@ -240,9 +240,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
     /// When something is to be done if nothing happens before.
     fn deadline(&self) -> Instant {
         let broker = &self.broker;
-        let mut times = vec![self.heard + broker.limits().idle_timeout * 2, Instant::now() + LOOK_EVERY];
+        let mut times =
+            vec![self.heard + broker.limits().idle_timeout * 2, Instant::now() + LOOK_EVERY];
         if !broker.known {
             times.push(broker.introduction);
+        }
+        if self.broker.unwritten > 0 {
+            times.push(self.spoke + broker.limits().idle_timeout * 2);
         }
         times.extend(self.closing.map(|since| since + FAREWELL));
         times.extend(self.heartbeat().map(|every| self.spoke + every));
@@ -280,8 +284,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
             return self.over(End::Unknown);
         }
         if now >= self.heard + broker.limits().idle_timeout * 2 && broker.may_hear() {
-            broker.close(&AmqpError::new(condition::RESOURCE_LIMIT, "the peer was silent too long"));
+            broker
+                .close(&AmqpError::new(condition::RESOURCE_LIMIT, "the peer was silent too long"));
             return self.over(End::Silent);
+        }
+        // A peer that the hub does not read from cannot be blamed for its silence, but it can for
+        // taking nothing.
+        if broker.unwritten > 0 && now >= self.spoke + broker.limits().idle_timeout * 2 {
+            return self.over(End::Stuck);
         }
         broker.expire();
         if let Some(every) = self.heartbeat()

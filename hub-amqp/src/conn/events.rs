@@ -64,12 +64,13 @@ struct Wishes {
 
 fn wishes(attach: &Attach<'_>) -> Result<Wishes, AmqpError> {
     let epoch = attach.properties.find("com.microsoft:epoch")?;
-    let epoch = match epoch {
-        None | Some(Value::Null) => None,
-        Some(value) => Some(value.as_i64().ok_or_else(|| {
-            AmqpError::new(condition::ARGUMENT, "an epoch is a whole number")
-        })?),
-    };
+    let epoch =
+        match epoch {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(value.as_i64().ok_or_else(|| {
+                AmqpError::new(condition::ARGUMENT, "an epoch is a whole number")
+            })?),
+        };
     let metric = match attach.desired_capabilities {
         Value::Array(items) => has(items, METRIC)?,
         Value::Symbol(name) => name == METRIC,
@@ -88,7 +89,12 @@ fn has(mut items: Items<'_>, wanted: &str) -> Result<bool, AmqpError> {
 }
 
 /// Takes the next page; with what the partition holds, if that is wanted.
-async fn page(mut reader: EventReader, take: u32, metric: Option<Partition>, hub: hub_core::Hub) -> Page {
+async fn page(
+    mut reader: EventReader,
+    take: u32,
+    metric: Option<Partition>,
+    hub: hub_core::Hub,
+) -> Page {
     let read = reader.read(take).await;
     let info = match metric {
         Some(partition) if read.is_ok() => {
@@ -118,7 +124,8 @@ impl Broker {
             .map_err(|error| AmqpError::from(&error))
             .and_then(|()| wishes(&attach))
             .and_then(|wishes| {
-                let position = filters.map_or(Ok(hub_core::engine::Position::Earliest), filter::position)?;
+                let position =
+                    filters.map_or(Ok(hub_core::engine::Position::Earliest), filter::position)?;
                 Ok((wishes, position))
             });
         let (wishes, position) = match judged {
@@ -254,9 +261,10 @@ impl Broker {
         reading.waiting.shrink_to(usize::try_from(FIRST).unwrap_or(0));
         let metric = reading.metric.then_some(reading.partition);
         let (hub, take) = (self.hub.clone(), reading.take.min(credit));
-        let (work, handle) = abortable(async move {
-            Done::Read(link, Box::new(page(reader, take, metric, hub).await))
-        });
+        let (work, handle) =
+            abortable(
+                async move { Done::Read(link, Box::new(page(reader, take, metric, hub).await)) },
+            );
         reading.work = Some(CallOff(handle));
         self.begin(work);
     }

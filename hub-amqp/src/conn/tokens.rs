@@ -36,7 +36,11 @@ pub(super) fn hello(address: Address, credentials: Credentials) -> Hello {
 }
 
 /// Proves a token: of a policy, or of a device or module.
-async fn admit(hub: Hub, text: Arc<str>, peer: Option<std::net::SocketAddr>) -> Result<Token, Refusal> {
+async fn admit(
+    hub: Hub,
+    text: Arc<str>,
+    peer: Option<std::net::SocketAddr>,
+) -> Result<Token, Refusal> {
     let owners = if names_policy(&text) { Vec::new() } else { candidates(&text) };
     if owners.is_empty() {
         let principal = hub.authenticate_service(&text).await?;
@@ -100,7 +104,13 @@ impl Broker {
     }
 
     /// The peer asks a question of `$cbs`.
-    pub(super) fn put_token(&mut self, link: LinkKey, delivery: u32, settled: bool, payload: &[u8]) {
+    pub(super) fn put_token(
+        &mut self,
+        link: LinkKey,
+        delivery: u32,
+        settled: bool,
+        payload: &[u8],
+    ) {
         let question = match Question::read(payload) {
             Ok(question) => question,
             Err(error) => return self.reject(link, delivery, settled, &error),

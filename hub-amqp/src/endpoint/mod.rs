@@ -350,9 +350,7 @@ impl Endpoint {
             Performative::Transfer(transfer, payload) => {
                 self.transfer(channel, &transfer, payload, turn)
             }
-            Performative::Disposition(disposition) => {
-                self.disposition(channel, &disposition, turn)
-            }
+            Performative::Disposition(disposition) => self.disposition(channel, &disposition, turn),
             Performative::Close(_) => Ok(()),
         }
     }
