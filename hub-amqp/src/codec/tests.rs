@@ -172,7 +172,12 @@ fn performatives_are_written_with_all_of_their_fields() {
         (11, written(|out| flow(out, 1, (0, 1), (2, 3), Some((4, 5, 6)), true))),
         (11, written(|out| transfer(out, 1, &head, b""))),
         (6, written(|out| disposition(out, 1, Role::Receiver, (1, 2), Outcome::Accepted))),
-        (6, written(|out| disposition(out, 1, Role::Sender, (1, 2), Outcome::Rejected(&error)))),
+        (
+            6,
+            written(|out| {
+                disposition(out, 1, Role::Sender, (1, 2), Outcome::Rejected(Some(&error)))
+            }),
+        ),
         (3, written(|out| detach(out, 1, 2, Some(&error)))),
         (3, written(|out| detach(out, 1, 2, None))),
         (1, written(|out| end(out, 1, Some(&error)))),
@@ -207,7 +212,7 @@ fn what_is_written_is_read() {
     assert_eq!(performative(&body), Ok(Performative::Transfer(want, b"payload")));
     let error = crate::problem::AmqpError::new("amqp:not-found", "no");
     let body =
-        written(|out| disposition(out, 1, Role::Receiver, (1, 2), Outcome::Rejected(&error)));
+        written(|out| disposition(out, 1, Role::Receiver, (1, 2), Outcome::Rejected(Some(&error))));
     let want = Disposition {
         role: Role::Receiver,
         first: 1,

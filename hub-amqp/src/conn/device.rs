@@ -425,7 +425,7 @@ impl Broker {
         };
         match asked {
             Asked::Telemetry(messages) => {
-                self.durable(&messages, Outcome::Rejected(&AmqpError::from(error)));
+                self.durable(&messages, Outcome::Rejected(Some(&AmqpError::from(error))));
             }
             Asked::Hear(link, _) => {
                 if self.links.remove(&link).is_some() {

@@ -112,7 +112,7 @@ impl Broker {
             (result, false) => {
                 let outcome = match result {
                     Ok(()) => Outcome::Accepted,
-                    Err(why) => Outcome::Rejected(why),
+                    Err(why) => Outcome::Rejected(Some(why)),
                 };
                 self.endpoint.settle(link, (delivery, delivery), outcome, &mut self.turn);
             }
@@ -222,12 +222,11 @@ impl Broker {
         error: Option<&HubError>,
     ) {
         let error = error.map(AmqpError::from);
-        let rejected = AmqpError::new(condition::NOT_ALLOWED, "rejected by its receiver");
         let outcome = match (&error, outcome) {
-            (Some(error), _) => Outcome::Rejected(error),
+            (Some(error), _) => Outcome::Rejected(Some(error)),
             (None, Disposed::Accepted) => Outcome::Accepted,
             (None, Disposed::Released) => Outcome::Released,
-            (None, Disposed::Rejected) => Outcome::Rejected(&rejected),
+            (None, Disposed::Rejected) => Outcome::Rejected(None),
         };
         self.endpoint.settle_sent(link, delivery, outcome, &mut self.turn);
     }
