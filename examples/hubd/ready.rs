@@ -29,11 +29,16 @@ pub(crate) fn line(running: &Running) -> String {
         "devices": running.devices,
     });
     if let Value::Object(line) = &mut line {
+        if let Some(string) = event_hub(running) {
+            line.insert("eventHubConnectionString".to_owned(), string.into());
+        }
         for (name, addr) in [
             ("mqtt", running.mqtt),
             ("mqtts", running.mqtts),
             ("http", running.http),
             ("https", running.https),
+            ("amqp", running.amqp),
+            ("amqps", running.amqps),
         ] {
             if let Some(addr) = addr {
                 line.insert(name.to_owned(), addr.to_string().into());
@@ -41,4 +46,23 @@ pub(crate) fn line(running: &Running) -> String {
         }
     }
     line.to_string()
+}
+
+/// For readers of the event log: whoever may do everything. Clients that read a port in it get the
+/// one that is listened on.
+fn event_hub(running: &Running) -> Option<String> {
+    let names = running.hub.names();
+    let policies = running.hub.policies();
+    let owner = policies.iter().find(|policy| policy.name() == "iothubowner")?;
+    let host = match running.amqps?.port() {
+        5671 => names.primary().to_owned(),
+        port => format!("{}:{port}", names.primary()),
+    };
+    let string = ConnectionString::EventHubs {
+        host,
+        policy: owner.name().to_owned(),
+        key: owner.primary().clone(),
+        entity: Some(hub_amqp::address::log_name(names).to_owned()),
+    };
+    string.render().ok()
 }

@@ -1,5 +1,6 @@
 //! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
 
+pub mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod delivery;
@@ -11,11 +12,13 @@ pub mod error;
 pub mod frame;
 pub mod hello;
 pub mod id;
+pub mod inbox;
 pub mod limits;
 pub mod method;
 pub mod node;
 pub mod query;
 pub mod registry;
+pub mod roster;
 pub mod route;
 pub mod security;
 pub mod session;
@@ -23,7 +26,9 @@ pub mod store;
 pub mod time;
 pub mod transport;
 pub mod twin;
+pub mod upload;
 
+pub use blob::BlobStore;
 pub use endpoint::Endpoint;
 pub use engine::{
     Clock, DeviceClient, Downlink, Hub, HubBuilder, Link, Shutdown, ShutdownReport, Uplink,

@@ -70,17 +70,15 @@ impl Server {
     }
 
     async fn context(&self) -> jetstream::Context {
+        let mut last = String::new();
         for _ in 0..200 {
-            if let Ok(client) = async_nats::connect(self.address()).await {
-                let context = jetstream::new(client);
-                // JetStream is ready a moment after the port is open.
-                if context.query_account().await.is_ok() {
-                    return context;
-                }
+            match async_nats::connect(self.address()).await {
+                Ok(client) => return jetstream::new(client),
+                Err(error) => last = format!("{error:?}"),
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        unreachable!("the server does not begin")
+        unreachable!("the server does not begin: {last}")
     }
 
     async fn stream(&self, max_message_size: i32) -> stream::Stream {
@@ -90,7 +88,17 @@ impl Server {
             max_message_size,
             ..stream::Config::default()
         };
-        self.context().await.get_or_create_stream(config).await.unwrap()
+        let context = self.context().await;
+        let mut last = String::new();
+        // JetStream is ready a moment after the port is open.
+        for _ in 0..200 {
+            match context.get_or_create_stream(config.clone()).await {
+                Ok(stream) => return stream,
+                Err(error) => last = format!("{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        unreachable!("there is no stream: {last}")
     }
 }
 

@@ -95,6 +95,8 @@ pub(crate) fn all() -> Value {
             "tags": { "type": ["object", "null"] },
             "properties": shape(&[], json!({ "desired": { "type": ["object", "null"] } })),
         })),
+        "QueryRequest": shape(&["query"], json!({ "query": text() })),
+        "QueryRow": object(),
         "MethodRequest": shape(&["methodName"], json!({
             "methodName": text(),
             "payload": any(),
@@ -156,6 +158,34 @@ pub(crate) fn all() -> Value {
         })),
         "PurgeResult": shape(&["deviceId", "moduleId", "totalMessagesPurged"], json!({
             "deviceId": text(), "moduleId": nullable(), "totalMessagesPurged": number(),
+        })),
+        "UploadRequest": shape(&["blobName"], json!({ "blobName": text() })),
+        "UploadAddress": shape(
+            &["correlationId", "hostName", "containerName", "blobName", "sasToken"],
+            json!({
+                "correlationId": text(),
+                "hostName": text(),
+                "containerName": text(),
+                "blobName": text(),
+                "sasToken": text(),
+            }),
+        ),
+        "UploadNotification": shape(&["isSuccess"], json!({
+            "correlationId": text(),
+            "isSuccess": flag(),
+            "statusCode": number(),
+            "statusDescription": nullable(),
+        })),
+        "FileNotification": shape(&["deviceId", "blobUri", "blobName", "blobSizeInBytes"], json!({
+            "deviceId": text(),
+            "blobUri": text(),
+            "blobName": text(),
+            "lastUpdatedTime": time(),
+            "blobSizeInBytes": number(),
+            "enqueuedTimeUtc": time(),
+        })),
+        "FileAddress": shape(&["uri", "expiryTimeUtc"], json!({
+            "uri": text(), "expiryTimeUtc": time(),
         })),
         "FeedbackRecord": shape(&["originalMessageId", "statusCode", "deviceId"], json!({
             "originalMessageId": text(),

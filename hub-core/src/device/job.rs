@@ -10,9 +10,10 @@ use crate::envelope::EventSource;
 use crate::error::DisconnectCause;
 use crate::frame::{Disposition, Guarantee, Interest, LockToken, Subscriptions};
 use crate::id::{CallId, Epoch, LinkId, Tag};
+use crate::method::{Holder, Patient};
 use crate::route::Routing;
 use crate::session::Session;
-use crate::store::{Entries, Item};
+use crate::store::{Entries, Item, ItemRef};
 use crate::time::Timestamp;
 
 /// Who gets the answer.
@@ -80,6 +81,23 @@ pub(crate) enum Job {
         limit: u32,
         items: Vec<Item>,
     },
+    /// A direct method, for which it is to be found out where the device is.
+    Call(Patient),
+    /// Takes a call back from the inbox of another node.
+    Recall {
+        caller: CallId,
+        at: ItemRef,
+    },
+    /// Looks where the device is that calls wait for.
+    Seek,
+    /// Another node has written the desired properties.
+    Notice {
+        epoch: Epoch,
+        version: u64,
+        patch: Bytes,
+    },
+    /// Tells the device all its desired properties.
+    CatchUp,
     /// `fresh` once who may be here has been read again.
     Review {
         fresh: bool,
@@ -121,16 +139,26 @@ impl Job {
                 &[Slot::Session, Slot::Twin]
             }
             Self::Connect { .. } | Self::Review { .. } => &[Slot::Identity, Slot::Session],
-            Self::Leave { .. } | Self::Subscribe { .. } => &[Slot::Session],
+            Self::Call(_) => &[Slot::Identity, Slot::Session],
+            Self::Leave { .. } | Self::Subscribe { .. } | Self::Seek => &[Slot::Session],
             Self::Telemetry(_) => &[Slot::Twin],
             Self::Report { .. } => &[Slot::Session, Slot::Twin],
-            Self::GetTwin { .. } => &[Slot::Twin],
+            Self::GetTwin { .. } | Self::CatchUp => &[Slot::Twin],
             Self::Ask { request, .. } => match request {
-                Request::Send(_) | Request::Invoke(_) => &[Slot::Identity],
-                Request::PatchTwin(..) | Request::ReplaceTwin(..) => &[Slot::Identity, Slot::Twin],
+                Request::Send(_) | Request::Invoke(_) => &[Slot::Identity, Slot::Session],
+                Request::InvokeHere(_) => &[Slot::Identity],
+                Request::PatchTwin(..) | Request::ReplaceTwin(..) => {
+                    &[Slot::Identity, Slot::Session, Slot::Twin]
+                }
+                Request::Repair(_) => &[Slot::Session],
                 Request::Receive(_) | Request::Settle(..) | Request::Purge => &[],
             },
-            Self::Settle { .. } | Self::Bury(_) | Self::Release(_) | Self::Took { .. } => &[],
+            Self::Settle { .. }
+            | Self::Bury(_)
+            | Self::Release(_)
+            | Self::Took { .. }
+            | Self::Recall { .. }
+            | Self::Notice { .. } => &[],
         }
     }
 }
@@ -148,5 +176,8 @@ pub(crate) enum After {
     Released,
     Sent { expiry: Timestamp },
     TwinWritten { notice: Option<(u64, Bytes)> },
+    CallSent { holder: Holder },
+    Recalled,
+    Repaired { session: Box<Session>, epoch: Epoch },
     Purged,
 }

@@ -14,6 +14,7 @@
 //! **Invariant:** at most one change of a device is in flight, telemetry aside.
 
 mod cache;
+mod calls;
 mod decide;
 mod effect;
 pub(crate) mod events;
@@ -22,6 +23,7 @@ mod job;
 mod messages;
 mod outcome;
 mod pipeline;
+mod posts;
 mod sessions;
 mod telemetry;
 mod twins;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::cache::{Documents, Slot};
+use self::calls::Away;
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
@@ -40,11 +43,11 @@ use crate::frame::{Inbound, Interest, Outbound, Subscriptions};
 use crate::hello::Grant;
 use crate::id::{Address, CallId, Epoch, LinkId, NodeId, Partition};
 use crate::limits::Limits;
-use crate::method::{Correlator, Dispatch, Ended};
+use crate::method::{Correlator, Dispatch, Ended, Patient};
 use crate::route::Routing;
-use crate::security::Registered;
 use crate::store::{Change, Entries};
 use crate::time::Timestamp;
+use crate::twin::Notices;
 
 /// What all machines of a node share.
 #[derive(Debug, PartialEq)]
@@ -67,6 +70,7 @@ struct Online {
     subscriptions: Subscriptions,
     stored: bool,
     grant: Grant,
+    notices: Notices,
 }
 
 /// What the pipeline waits for.
@@ -89,6 +93,8 @@ pub struct Device {
     online: Option<Online>,
     mailbox: Mailbox,
     methods: Correlator,
+    /// What concerns the connection that another node may hold.
+    away: Option<Box<Away>>,
     jobs: VecDeque<Job>,
     busy: Busy,
     /// All that the job in hand decides on was read for it.
@@ -99,6 +105,8 @@ pub struct Device {
     rounds: u32,
     /// The job in hand has met a full queue of feedback.
     mute_feedback: bool,
+    /// The job in hand has met a full inbox of another node.
+    mute_posts: bool,
 }
 
 /// How long after a failed claim the next is tried.
@@ -120,12 +128,14 @@ impl Device {
             online: None,
             mailbox: Mailbox::default(),
             methods: Correlator::default(),
+            away: None,
             jobs: VecDeque::new(),
             busy: Busy::No,
             fresh: false,
             again: false,
             rounds: 0,
             mute_feedback: false,
+            mute_posts: false,
         }
     }
 
@@ -148,10 +158,11 @@ impl Device {
             Input::Connect(call, link, arrival) => {
                 self.enqueue(Job::Connect { call, link, arrival, gone: None }, fx);
             }
+            Input::Renew(link, grant) => self.renew(link, *grant, fx),
             Input::Leave(link, cause) => self.leave(link, cause, fx),
             Input::Frame(link, frame) => self.frame(link, frame, fx),
             Input::Ask(call, request) => self.ask(call, request, fx),
-            Input::Cancel(call) => self.cancel(call),
+            Input::Cancel(call) => self.cancel(call, fx),
             Input::Loaded(records) => self.loaded(records, fx),
             Input::ReadFailed => self.read_again(fx),
             Input::Claimed(purpose, limit, items) => self.claimed(purpose, limit, items, fx),
@@ -166,10 +177,16 @@ impl Device {
                     self.enqueue(Job::Review { fresh: false }, fx);
                 }
             }
+            Input::Mail => self.mailbox.stir(),
+            Input::Desired(epoch, version, patch) => {
+                self.heard_of_desired(epoch, version, patch, fx);
+            }
+            Input::Answered(call, result) => self.answered(call, *result, fx),
             Input::Tick => self.tick(fx),
         }
         self.advance(fx);
         self.fetch(fx);
+        self.tidy_away();
     }
 
     /// When to call again if nothing else happens. A call too early does nothing.
@@ -178,7 +195,9 @@ impl Device {
         let listens = self.subscribed(Interest::Messages);
         let mailbox = self.mailbox.deadline().filter(|_| listens || self.mailbox.out() > 0);
         let expiry = self.online.as_ref().and_then(|online| self.expiry(&online.grant));
-        [self.methods.deadline(), mailbox, expiry].into_iter().flatten().min()
+        let away = self.away.as_ref().and_then(|away| away.deadline());
+        let notices = self.online.as_ref().and_then(|online| online.notices.deadline());
+        [self.methods.deadline(), mailbox, expiry, away, notices].into_iter().flatten().min()
     }
 
     /// Whether nothing would be lost if this machine were dropped and made anew.
@@ -188,6 +207,7 @@ impl Device {
             && self.jobs.is_empty()
             && self.busy == Busy::No
             && self.methods.is_idle()
+            && self.away.is_none()
             && self.mailbox.is_idle()
     }
 
@@ -274,12 +294,7 @@ impl Device {
 
     fn ask(&mut self, call: CallId, request: Request, fx: &mut Effects) {
         match request {
-            // A call needs no change, so it need not wait for one: only for the identity.
-            Request::Invoke(method)
-                if self.documents.identity.get().is_some_and(Registered::is_enabled) =>
-            {
-                self.invoke(call, method, fx);
-            }
+            Request::Invoke(method) => self.call(call, method, fx),
             Request::Settle(token, disposition) => {
                 let by = By::Call(call);
                 self.enqueue(Job::Settle { by, token, disposition, found: Found::NotYet }, fx);
@@ -289,22 +304,16 @@ impl Device {
     }
 
     /// What waits is taken back; what is in hand is done, and answered to nobody.
-    fn cancel(&mut self, call: CallId) {
-        self.methods.cancel(call);
-        let of = |job: &Job| matches!(job, Job::Ask { call: c, .. } if *c == call);
+    fn cancel(&mut self, call: CallId, fx: &mut Effects) {
+        self.cancel_call(call, fx);
+        let of = |job: &Job| match job {
+            Job::Ask { call: caller, .. } | Job::Call(Patient { caller, .. }) => *caller == call,
+            _ => false,
+        };
         if let Some(at) = self.jobs.iter().position(of)
             && !(at == 0 && self.busy != Busy::No)
         {
             self.jobs.remove(at);
-        }
-    }
-
-    fn invoke(&mut self, call: CallId, method: crate::method::MethodCall, fx: &mut Effects) {
-        let listening = self.subscribed(Interest::Methods);
-        match self.methods.begin(call, method, listening, self.now, &self.setup.limits) {
-            Ok(Some(dispatch)) => self.dispatch(vec![dispatch], fx),
-            Ok(None) => {}
-            Err(ended) => Self::end([ended], fx),
         }
     }
 
@@ -325,7 +334,10 @@ impl Device {
     }
 
     fn tick(&mut self, fx: &mut Effects) {
-        Self::end(self.methods.tick(self.now), fx);
+        self.tick_calls(fx);
+        if self.online.as_mut().is_some_and(|online| online.notices.tick(self.now)) {
+            self.enqueue(Job::CatchUp, fx);
+        }
         self.mailbox.tick(self.now);
         let expired = self
             .online

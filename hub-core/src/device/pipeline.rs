@@ -21,6 +21,8 @@ impl Device {
                 | Job::Report { .. }
                 | Job::GetTwin { .. }
                 | Job::Ask { .. }
+                | Job::Call(_)
+                | Job::Notice { .. }
                 | Job::Settle { by: By::Call(_), .. }
         );
         if sheds && self.jobs.len() >= self.setup.limits.device_inbox_max {
@@ -34,6 +36,7 @@ impl Device {
                 Job::Ask { call, .. } | Job::Settle { by: By::Call(call), .. } => {
                     fx.fail(call, error);
                 }
+                Job::Call(patient) => fx.fail(patient.caller, error),
                 Job::Report { link, tag, .. } => fx.refuse_report(link, tag, error),
                 Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag } => {
                     fx.say(link, Outbound::Refused(tag, error));
@@ -65,6 +68,7 @@ impl Device {
             if !std::mem::take(&mut self.again) {
                 self.rounds = 0;
                 self.mute_feedback = false;
+                self.mute_posts = false;
             }
             self.decide(job, fx);
             self.fresh = false;
@@ -150,18 +154,28 @@ impl Device {
                 fx.answer(call, Answer::Refused(Refusal::Unavailable(message)));
             }
             Some(Job::Ask { call, .. } | Job::Took { call, .. }) => fx.fail(call, error),
+            Some(Job::Call(patient)) => fx.fail(patient.caller, error),
             Some(Job::Report { link, tag, .. }) => fx.refuse_report(link, tag, error),
             Some(Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag }) => {
                 fx.say(link, Outbound::Refused(tag, error));
             }
             Some(Job::Settle { by, .. }) => Self::answer_settle(by, Err(error), fx),
+            Some(Job::Seek) => self.seek(),
             Some(Job::Telemetry(sent)) => {
                 // Not acknowledged, so not lost: the peer sends it again when it comes back.
                 for one in sent {
                     fx.said.push(Said::Close(one.link, CloseReason::Internal));
                 }
             }
-            Some(Job::Leave { .. } | Job::Bury(_) | Job::Release(_) | Job::Review { .. })
+            Some(
+                Job::Leave { .. }
+                | Job::Bury(_)
+                | Job::Release(_)
+                | Job::Recall { .. }
+                | Job::Notice { .. }
+                | Job::CatchUp
+                | Job::Review { .. },
+            )
             | None => {}
         }
     }

@@ -10,12 +10,14 @@ use crate::delivery::Offered;
 use crate::envelope::EventSource;
 use crate::error::{CloseReason, DisconnectCause};
 use crate::frame::{Interest, Outbound, Subscriptions};
-use crate::hello::{Refusal, SessionMode, Welcome};
+use crate::hello::{Grant, Refusal, SessionMode, Welcome};
 use crate::id::{CallId, Epoch, LinkId, Tag};
+use crate::inbox::Post;
 use crate::route::Presence;
 use crate::security::{self, Registered};
 use crate::session::Session;
 use crate::store::{Change, DocumentRef, Key};
+use crate::twin::Notices;
 
 impl Device {
     pub(super) fn connect(
@@ -47,6 +49,8 @@ impl Device {
             self.documents.session.version(),
             session.encode(),
         );
+        // Whoever held the connection before lets it go.
+        let change = self.tell(change, |of, _| Post::Changed(of));
         let change = change.and(self.presence(Transition {
             presence: Presence::Connected,
             generation: arrival.grant.generation,
@@ -108,6 +112,9 @@ impl Device {
             }));
             after = After::Left { session: Box::new(session) };
         }
+        // What this link held, and what was sent while it was taken for the live one, is for the
+        // connection that took over.
+        change = self.tell(change, |of, _| Post::Mail(of));
         if self.rounds == 0 {
             change = change.and(self.give_back(released));
         }
@@ -173,6 +180,15 @@ impl Device {
         })
     }
 
+    /// A link goes on with a newer grant. What it was granted for must be what is registered now.
+    pub(super) fn renew(&mut self, link: LinkId, grant: Grant, fx: &mut Effects) {
+        let Some(online) = self.online.as_mut().filter(|online| online.link == link) else {
+            return;
+        };
+        online.grant = grant;
+        self.enqueue(Job::Review { fresh: false }, fx);
+    }
+
     /// Whoever is connected: may they still be?
     pub(super) fn review(&mut self, fx: &mut Effects) {
         let Some(online) = &self.online else { return };
@@ -183,8 +199,11 @@ impl Device {
         if !self.is_live(online.epoch) {
             self.close(CloseReason::TakenOver, fx);
         }
-        // Whatever woke us may also have left a message.
+        // Whatever woke us may also have left a message, or a notice.
         self.mailbox.stir();
+        if self.subscribed(Interest::DesiredProperties) {
+            self.enqueue(Job::CatchUp, fx);
+        }
     }
 
     /// A new connection is durable: it takes the place of the old one.
@@ -214,6 +233,7 @@ impl Device {
             subscriptions: session.subscriptions,
             stored: session.stored,
             grant: arrival.grant.clone(),
+            notices: Notices::default(),
         });
         fx.tell(LifecycleKind::Connected(session.epoch));
         let welcome = Welcome {
@@ -251,6 +271,7 @@ impl Device {
         let Some(online) = self.online.take() else { return };
         Self::end(self.methods.link_lost(), fx);
         fx.tell(LifecycleKind::Disconnected(online.epoch, cause));
+        self.seek();
         let released = self.mailbox.released();
         let (epoch, generation) = (online.epoch, online.grant.generation);
         self.enqueue(Job::Leave { epoch, generation, cause, released }, fx);

@@ -3,10 +3,10 @@
 //! It is a job like others then. What waits one behind the other goes in one change, which holds
 //! only if the twin is still as it was looked at.
 
+use super::Device;
 use super::effect::{Append, Effects, Said};
 use super::events::needs_twin;
 use super::job::{After, Job, Sent};
-use super::Device;
 use crate::envelope::EventSource;
 use crate::id::{LinkId, Tag};
 use crate::query::Fields;

@@ -11,6 +11,7 @@ use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
 use crate::frame::{Interest, Outbound};
 use crate::id::{CallId, LinkId, Tag};
+use crate::inbox::Post;
 use crate::store::{Change, Key};
 use crate::twin::{Patch, ServicePatch, TwinChange};
 
@@ -83,7 +84,11 @@ impl Device {
             _ if !self.subscribed(Interest::TwinResponses) => {
                 fx.say(link, Outbound::Receipt(tag));
             }
-            Some(twin) => fx.say(link, Outbound::Twin(tag, twin.device_view())),
+            Some(twin) => {
+                let version = twin.desired_version();
+                fx.say(link, Outbound::Twin(tag, twin.device_view()));
+                self.knows_desired(version, fx);
+            }
             None => fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address))),
         }
     }
@@ -115,9 +120,14 @@ impl Device {
         };
         match result {
             Ok(change) if !change.is_empty() => {
-                let after = After::TwinWritten { notice: notice_of(&change) };
-                let write = Change::new().replace(&guard, twin.encode());
+                let notice = notice_of(&change);
                 let event = twin_changed(&self.setup, &self.address, &change, twin);
+                let mut write = Change::new().replace(&guard, twin.encode());
+                if let Some((version, patch)) = notice.clone() {
+                    write = self.require_session(write);
+                    write = self.tell(write, |of, epoch| Post::Desired(of, epoch, version, patch));
+                }
+                let after = After::TwinWritten { notice };
                 let request = request(patch, if_match);
                 self.write(Job::Ask { call, request }, write.and(event), after, fx);
             }

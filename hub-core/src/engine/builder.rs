@@ -8,8 +8,11 @@ use super::clock::{Clock, SystemClock};
 use super::core::{Core, Parts};
 use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
 use super::hub::Hub;
+use super::membership::JoinError;
+use super::roster;
 use super::routing::{Named, Router};
 use super::shard::Shard;
+use crate::blob::BlobStore;
 use crate::device::Setup;
 use crate::endpoint::Endpoint;
 use crate::envelope::EventSource;
@@ -17,7 +20,7 @@ use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
 use crate::route::{EnrichmentSpec, FallbackSpec, RouteSpec, Routing, RoutingError, RoutingSpec};
 use crate::security::{HubNames, Policies, Policy, PolicyError};
-use crate::store::Store;
+use crate::store::{Query, Store};
 
 /// Partitions of the log if nothing else is said.
 pub const PARTITIONS_DEFAULT: u16 = 4;
@@ -40,6 +43,9 @@ pub enum BuildError {
     /// The operating system gave no random numbers.
     #[error("no random numbers")]
     Random(#[from] getrandom::Error),
+    /// This node cannot be part of the hub.
+    #[error("the node cannot join")]
+    Join(#[from] JoinError),
     /// The routes, enrichments or endpoints cannot be used.
     #[error("the routes cannot be used")]
     Routing(#[from] RoutingError),
@@ -51,6 +57,7 @@ pub enum BuildError {
 /// Sets a hub up. Every setting has a default but the store.
 pub struct HubBuilder {
     store: Arc<dyn Store>,
+    queries: Option<Arc<dyn Query>>,
     names: Vec<String>,
     node: Option<NodeId>,
     partitions: u16,
@@ -59,6 +66,7 @@ pub struct HubBuilder {
     extra: Vec<Policy>,
     authenticator: Arc<dyn Authenticator>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    blobs: Option<Arc<dyn BlobStore>>,
     clock: Arc<dyn Clock>,
     routing: RoutingSpec,
     endpoints: Vec<Named>,
@@ -78,6 +86,7 @@ impl HubBuilder {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            queries: None,
             names: Vec::new(),
             node: None,
             partitions: PARTITIONS_DEFAULT,
@@ -86,6 +95,7 @@ impl HubBuilder {
             extra: Vec::new(),
             authenticator: Arc::new(RegistryAuthenticator),
             authorizer: None,
+            blobs: None,
             clock: Arc::new(SystemClock),
             routing: RoutingSpec::default(),
             endpoints: Vec::new(),
@@ -100,7 +110,18 @@ impl HubBuilder {
         self
     }
 
+    /// Finds twins by what is in them, for twin queries: for a store that can, the same one. Without
+    /// it a query reads all twins.
+    #[must_use]
+    pub fn queries(mut self, queries: impl Query) -> Self {
+        self.queries = Some(Arc::new(queries));
+        self
+    }
+
     /// Names this node, where several share a store. The default is random.
+    ///
+    /// A name belongs to one process at a time. While that runs, another one is refused; when it
+    /// has died, the name can be used again within a few seconds: see [`JoinError`].
     #[must_use]
     pub fn node(mut self, node: NodeId) -> Self {
         self.node = Some(node);
@@ -147,6 +168,13 @@ impl HubBuilder {
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         self.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// Sets where devices upload files to. Without one they cannot.
+    #[must_use]
+    pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(blobs);
         self
     }
 
@@ -197,6 +225,9 @@ impl HubBuilder {
     /// Starts the hub, in the tokio runtime that this is called in. It stops when its last handle
     /// is dropped.
     ///
+    /// A store that does not answer at once is not waited for: [`Hub::joined`] tells when devices may
+    /// connect, or why they cannot.
+    ///
     /// # Errors
     /// [`BuildError`] for settings that cannot work.
     pub fn start(self) -> Result<Hub, BuildError> {
@@ -233,19 +264,23 @@ impl HubBuilder {
         });
         let core = Arc::new(Core::new(Parts {
             store: self.store,
+            queries: self.queries,
             clock: self.clock,
             setup,
             names,
             policies,
             authenticator: self.authenticator,
             authorizer: self.authorizer,
+            blobs: self.blobs,
             runtime,
+            run: prefix,
             router: Router::new(routing, self.endpoints),
         }));
         let shards = (0..self.partitions)
             .map(|number| Shard::new(core.clone(), Partition(number), u128::from(prefix)))
             .collect();
-        Ok(Hub::start(core, shards))
+        let joining = roster::begin(&core)?;
+        Ok(Hub::start(core, shards, joining))
     }
 }
 
@@ -273,6 +308,9 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     }
     if limits.c2d_lock.is_zero() || limits.feedback_lock.is_zero() {
         return Err(BuildError::Limit("c2d_lock", "must not be zero"));
+    }
+    if limits.file_notification_lock.is_zero() {
+        return Err(BuildError::Limit("file_notification_lock", "must not be zero"));
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::builder::HubBuilder;
 use super::core::Core;
 use super::lifecycle::LifecycleEvents;
 use super::line::lock;
+use super::roster::Joining;
 use super::routing;
 use super::shard::Shard;
 use super::shutdown::Shutdown;
@@ -95,7 +96,7 @@ impl Hub {
         HubBuilder::new(store)
     }
 
-    pub(crate) fn start(core: Arc<Core>, shards: Vec<Arc<Shard>>) -> Self {
+    pub(super) fn start(core: Arc<Core>, shards: Vec<Arc<Shard>>, joining: Joining) -> Self {
         let inner = Arc::new(Inner {
             core,
             shards,
@@ -103,7 +104,7 @@ impl Hub {
             transports: Mutex::default(),
             workers: Mutex::default(),
         });
-        let tasks = tasks::start(&inner);
+        let tasks = tasks::start(&inner, joining);
         let owner = Arc::new(Owner { inner: inner.clone(), tasks });
         let hub = Self { inner, _owner: Some(owner) };
         let workers = routing::start(&hub);

@@ -2,18 +2,20 @@
 
 use std::num::NonZeroU32;
 
+use super::holder::Holder;
 use super::hub::Hub;
 use crate::device::Input;
 use crate::device::events::{Lifecycle, registered};
 use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::id::{Address, DeviceId};
+use crate::inbox::{Gone, Post};
 use crate::registry::{
     Context, Identity, IdentitySpec, IfMatch, check_delete, check_module_parent, create,
     edge_runtime, put,
 };
 use crate::security::Registered;
 use crate::session::Session;
-use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, Outcome, QueueId, Record};
+use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, QueueId, Record};
 use crate::time::Timestamp;
 use crate::twin::Twin;
 
@@ -44,7 +46,7 @@ pub struct Statistics {
     pub devices: u64,
     /// Of these, enabled.
     pub enabled: u64,
-    /// Devices and modules connected to this node.
+    /// Devices and modules connected, to all nodes: see [`Hub::connections_of_all_nodes`].
     pub connected: u64,
 }
 
@@ -98,12 +100,14 @@ impl Registry<'_> {
             .map_err(|_| HubError::new(ErrorKind::Internal, "no random numbers"))?;
         let key = Key::identity(&spec.address);
         for _ in 0..=core.limits.conflict_rounds_max {
-            let mut asks = vec![Ask::Document(key.clone())];
+            let session = Key::session(&spec.address);
+            let mut asks = vec![Ask::Document(key.clone()), Ask::Document(session)];
             let parent = spec.address.is_module().then(|| Address::from(spec.address.device_id()));
             asks.extend(parent.iter().map(|device| Ask::Document(Key::identity(device))));
             asks.extend(spec.edges_named().map(|edge| Ask::Document(Key::identity(&edge))));
             let mut records = core.store.read(&asks).await?.into_iter();
             let before = Found::new(records.next().flatten())?;
+            let session = records.next().flatten();
             let mut change = Change::new();
             if let Some(parent) = &parent {
                 let device = Found::new(records.next().flatten())?;
@@ -134,7 +138,12 @@ impl Registry<'_> {
             };
             let identity = put(before.identity.as_ref(), spec, if_match, &context)?;
             change = match &before.at {
-                Some(at) => change.replace(at, identity.encode()),
+                Some(at) => {
+                    let change = change.replace(at, identity.encode());
+                    let holder = Holder::new(&spec.address, session);
+                    let change = holder.told(core, holder.required(change), Post::Changed);
+                    self.modules_told(&identity, change).await?
+                }
                 None => {
                     let begin = |identity: &Identity| self.begin(identity, &context);
                     let mut change = change.and(begin(&identity));
@@ -146,7 +155,7 @@ impl Registry<'_> {
                     change
                 }
             };
-            if let Outcome::Committed(_) = hub.commit(&spec.address, change).await? {
+            if hub.commit_post(&spec.address, change).await? {
                 if before.at.is_some() {
                     self.judge(&identity).await;
                 }
@@ -167,13 +176,7 @@ impl Registry<'_> {
     }
 
     /// The word of an identity's beginning or end, for whoever has a route for it.
-    fn event(
-        &self,
-        what: Lifecycle,
-        identity: &Identity,
-        twin: &Twin,
-        at: Timestamp,
-    ) -> Change {
+    fn event(&self, what: Lifecycle, identity: &Identity, twin: &Twin, at: Timestamp) -> Change {
         let core = self.hub.core();
         let (table, partitions) = (core.router.table(), core.setup.partitions);
         registered(&table, partitions, what, identity, twin, at)
@@ -187,6 +190,28 @@ impl Registry<'_> {
         }
     }
 
+    /// The change of a device that is disabled also tells the nodes that hold its modules.
+    async fn modules_told(
+        &self,
+        identity: &Identity,
+        mut change: Change,
+    ) -> Result<Change, HubError> {
+        if identity.is_enabled() || identity.address().is_module() {
+            return Ok(change);
+        }
+        let modules = self.modules(identity.address()).await?;
+        let asks: Vec<Ask> =
+            modules.iter().map(|module| Ask::Document(Key::session(module.address()))).collect();
+        let core = self.hub.core();
+        let sessions = core.store.read(&asks).await?;
+        for (module, session) in modules.iter().zip(sessions) {
+            let holder = Holder::new(module.address(), session);
+            let post = |of| Post::Expelled(of, Gone::Disabled);
+            change = holder.told(core, holder.required(change), post);
+        }
+        Ok(change)
+    }
+
     async fn expel_modules(&self, device: &Address, reason: CloseReason) {
         for module in self.modules(device).await.unwrap_or_default() {
             if let Ok(shard) = self.hub.shard(module.address()) {
@@ -196,7 +221,7 @@ impl Registry<'_> {
     }
 
     /// Deletes an identity with its twin, session, queue and pending feedback; a device with all
-    /// its modules.
+    /// its modules and open uploads. What it has uploaded stays.
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `Busy`.
@@ -229,9 +254,12 @@ impl Registry<'_> {
                 change = change.clear(QueueId::mailbox(gone));
             }
             if !address.is_module() {
-                change = change.clear(QueueId::feedback_pending(&address.device_id()));
+                let device = address.device_id();
+                change = change
+                    .clear(QueueId::feedback_pending(&device))
+                    .clear(QueueId::uploads(&device));
             }
-            if let Outcome::Committed(_) = self.hub.commit(address, change).await? {
+            if self.hub.commit_post(address, change).await? {
                 for gone in &doomed {
                     self.hub.changed(gone);
                 }
@@ -247,6 +275,12 @@ impl Registry<'_> {
         for record in records.iter().flatten() {
             if let Record::Document(document) = record {
                 change = change.remove(&document.at);
+                // Its removal is the guard.
+                let of = Address::parse(&document.at.key().id);
+                if let (Kind::Session, Ok(of)) = (document.at.key().kind, of) {
+                    let holder = Holder::new(&of, Some(record.clone()));
+                    change = holder.told(self.hub.core(), change, Post::Changed);
+                }
             }
         }
         let [Some(Record::Document(identity)), Some(Record::Document(twin)), ..] = records else {
@@ -393,10 +427,8 @@ impl Registry<'_> {
     /// `Unavailable` when the store cannot be reached.
     pub async fn statistics(&self) -> Result<Statistics, HubError> {
         let core = self.hub.core();
-        let mut statistics = Statistics {
-            connected: u64::try_from(self.hub.connections()).unwrap_or(u64::MAX),
-            ..Statistics::default()
-        };
+        let mut statistics =
+            Statistics { connected: self.hub.connections_of_all_nodes(), ..Statistics::default() };
         let mut after: Option<String> = None;
         let Some(page) = NonZeroU32::new(core.limits.list_page_max) else {
             return Ok(statistics);

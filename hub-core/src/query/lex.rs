@@ -329,7 +329,7 @@ pub(super) fn is_keyword(name: &str) -> bool {
 /// hexadecimal. None if it does not begin with a digit.
 fn number_length(text: &str) -> usize {
     let count = |from: usize, is_digit: fn(&u8) -> bool| {
-        text.bytes().skip(from).take_while(|byte| is_digit(byte)).count()
+        text.bytes().skip(from).take_while(&is_digit).count()
     };
     if text.starts_with("0x") || text.starts_with("0X") {
         let digits = count(2, u8::is_ascii_hexdigit);

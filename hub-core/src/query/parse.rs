@@ -341,13 +341,10 @@ impl<'t> Parser<'t> {
         let mut list = Vec::new();
         loop {
             self.count()?;
-            let minus = self.is_symbol("-").then(|| self.current.end);
-            if minus.is_some() {
-                self.advance()?;
-            }
+            let minus = self.take_symbol("-")?;
             list.push(match (minus, self.literal()?) {
-                (None, Some(literal)) => literal,
-                (Some(_), Some(Literal::Number(value))) => Literal::Number(-value),
+                (false, Some(literal)) => literal,
+                (true, Some(Literal::Number(value))) => Literal::Number(-value),
                 _ => return Err(self.unexpected("a value")),
             });
             if !self.take_symbol(",")? {

@@ -10,9 +10,7 @@ use super::body::{BodyFault, parse_body};
 use super::columns;
 use super::path::{Case, Path, walk};
 use super::value::Value;
-use crate::envelope::{
-    AuthMethod, Event, EventSource, EventView, Iter, Property, SystemProperty,
-};
+use crate::envelope::{AuthMethod, Event, EventSource, EventView, Iter, Property, SystemProperty};
 use crate::time::Timestamp;
 
 /// Values by path: of a twin, or of a row that a query looks at.

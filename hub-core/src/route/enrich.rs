@@ -92,8 +92,7 @@ pub(super) fn properties<'e>(
     enrichments: impl Iterator<Item = &'e Enrichment>,
     twin: Option<&dyn Fields>,
 ) -> Properties {
-    let texts: Vec<(&str, String)> =
-        enrichments.map(|e| (&*e.key, e.text(twin))).collect();
+    let texts: Vec<(&str, String)> = enrichments.map(|e| (&*e.key, e.text(twin))).collect();
     texts.iter().map(|(key, text)| Property::Application(key, Some(text))).collect()
 }
 
@@ -111,9 +110,8 @@ impl Enrichment {
         match &self.value {
             Source::Text(text) => text.to_string(),
             Source::Twin(path, literal) => {
-                let found = twin.map_or(Value::Undefined, |twin| {
-                    twin.value(path, Case::ExactFirst)
-                });
+                let found =
+                    twin.map_or(Value::Undefined, |twin| twin.value(path, Case::ExactFirst));
                 match found {
                     Value::Text(text) => text.into_owned(),
                     Value::Bool(value) => value.to_string(),

@@ -195,7 +195,10 @@ mod tests {
                 ("moduleId", Some("m1")),
             ]
         );
-        assert_eq!((event.auth, event.generation.as_str(), event.model.as_deref()), (None, "", None));
+        assert_eq!(
+            (event.auth, event.generation.as_str(), event.model.as_deref()),
+            (None, "", None)
+        );
         assert_eq!(&event.body[..], br#"{"version":3}"#);
     }
 

@@ -27,10 +27,9 @@ pub mod outbox;
 mod place;
 mod spec;
 mod table;
-mod trial;
 #[cfg(test)]
 mod tests;
-
+mod trial;
 
 pub use self::courier::{Courier, EndpointStatus, Failure, FailureKind, Pace};
 pub use self::error::RoutingError;

@@ -114,11 +114,7 @@ pub struct EnrichmentSpec {
 
 impl EnrichmentSpec {
     /// An enrichment of what goes to these endpoints.
-    pub fn new<'e>(
-        key: &str,
-        value: &str,
-        endpoints: impl IntoIterator<Item = &'e str>,
-    ) -> Self {
+    pub fn new<'e>(key: &str, value: &str, endpoints: impl IntoIterator<Item = &'e str>) -> Self {
         Self {
             key: key.to_owned(),
             value: value.to_owned(),

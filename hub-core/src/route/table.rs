@@ -167,7 +167,8 @@ impl Routing {
         let fallback = table.compile(usize::MAX, &spec.fallback.as_route(), limits)?;
         table.fallback = spec.fallback.enabled.then_some(fallback);
         for enrichment in &spec.enrichments {
-            let target = |name: &String| table.target(name, || format!("enrichment {}", enrichment.key));
+            let target =
+                |name: &String| table.target(name, || format!("enrichment {}", enrichment.key));
             let to = enrichment.endpoints.iter().map(target).collect::<Result<Vec<_>, _>>()?;
             let to = to.into_iter().fold(0, |all, one| all | one);
             table.enrichments.push(Enrichment::new(enrichment, to, &table.hub)?);
@@ -295,12 +296,7 @@ impl Routing {
     /// The change that puts an event of the hub where it belongs; empty if nobody wants it. To be
     /// joined with the change of which the event tells. `partitions` is how many the log has.
     #[must_use]
-    pub fn record(
-        &self,
-        fact: &Fact<'_>,
-        partitions: u16,
-        twin: Option<&dyn Fields>,
-    ) -> Change {
+    pub fn record(&self, fact: &Fact<'_>, partitions: u16, twin: Option<&dyn Fields>) -> Change {
         if !self.wants(fact.source) {
             return Change::new();
         }
@@ -359,7 +355,8 @@ impl Routing {
         twin: Option<&dyn Fields>,
         out: &mut Writer,
     ) -> Option<Option<bytes::Bytes>> {
-        let enriched = enrich::applies_to(source) && self.enrichments.iter().any(|e| e.to & to != 0);
+        let enriched =
+            enrich::applies_to(source) && self.enrichments.iter().any(|e| e.to & to != 0);
         let more = |target: Targets| {
             let none = crate::envelope::Properties::default();
             if !enriched {

@@ -4,9 +4,7 @@ use serde_json::json;
 
 use super::outbox::{self, Addressed};
 use super::*;
-use crate::envelope::{
-    Event, EventBatch, EventSource, Property, Stamp, SystemProperty,
-};
+use crate::envelope::{Event, EventBatch, EventSource, Property, Stamp, SystemProperty};
 use crate::id::{Address, Partition, SequenceNumber};
 use crate::limits::Limits;
 use crate::query::Fields;
@@ -203,7 +201,12 @@ fn conditions_see_properties_the_body_and_the_twin() {
 fn routes_of_other_sources_and_disabled_ones_do_not_count() {
     let mut spec = spec(&[("true", "one")]);
     spec.routes[0].enabled = false;
-    spec.routes.push(RouteSpec::new("twins", EventSource::TwinChange, "opType = 'updateTwin'", "two"));
+    spec.routes.push(RouteSpec::new(
+        "twins",
+        EventSource::TwinChange,
+        "opType = 'updateTwin'",
+        "two",
+    ));
     let table = table(spec);
     assert!(table.is_plain() && table.wants(EventSource::TwinChange));
     let address = Address::parse("d1/m1").unwrap();
@@ -256,19 +259,31 @@ fn what_is_wrong_is_told() {
     assert!(wrong(&|spec| spec.routes[0].name = "a b".into()).starts_with("route name \"a b\""));
     assert!(wrong(&|spec| spec.routes[0].name = "x".repeat(65)).starts_with("route name"));
     assert_eq!(
-        wrong(&|spec| spec.routes.push(RouteSpec::new("R0", EventSource::Telemetry, "true", "one"))),
+        wrong(&|spec| spec.routes.push(RouteSpec::new(
+            "R0",
+            EventSource::Telemetry,
+            "true",
+            "one"
+        ))),
         "two have the route name \"R0\""
     );
     assert!(wrong(&|spec| spec.fallback.condition = "(".into()).contains("$fallback"));
     // A disabled one is checked as well.
-    assert!(wrong(&|spec| {
-        spec.routes[0].enabled = false;
-        spec.routes[0].condition = "(".into();
-    })
-    .starts_with("the condition of r0"));
+    assert!(
+        wrong(&|spec| {
+            spec.routes[0].enabled = false;
+            spec.routes[0].condition = "(".into();
+        })
+        .starts_with("the condition of r0")
+    );
     let many = |spec: &mut RoutingSpec| {
         for index in 0..100 {
-            spec.routes.push(RouteSpec::new(&format!("x{index}"), EventSource::Telemetry, "true", "one"));
+            spec.routes.push(RouteSpec::new(
+                &format!("x{index}"),
+                EventSource::Telemetry,
+                "true",
+                "one",
+            ));
         }
     };
     assert_eq!(wrong(&many), "101 routes, the limit is 100");

@@ -177,7 +177,8 @@ async fn an_event_that_is_never_taken_is_dropped_and_the_rest_comes() {
     world.sink.is(Mood::Fails(2, FailureKind::Refused));
     // In one frame, so that they come in one batch.
     let mut batch = hub_core::envelope::EventBatch::new();
-    let stamp = hub_core::envelope::Stamp::new(EventSource::Telemetry, &address("d1"), "1", None, None);
+    let stamp =
+        hub_core::envelope::Stamp::new(EventSource::Telemetry, &address("d1"), "1", None, None);
     for body in texts(0..5) {
         batch.push(&stamp, [], body.as_bytes(), 100).unwrap();
     }

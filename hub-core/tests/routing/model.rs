@@ -133,7 +133,8 @@ impl World {
     async fn settle(&self) {
         self.sink.is(Mood::Takes);
         soon(async {
-            let last = |sink: &Sink| sink.seen().last().map(|seen| seen.parse::<usize>().unwrap() + 1);
+            let last =
+                |sink: &Sink| sink.seen().last().map(|seen| seen.parse::<usize>().unwrap() + 1);
             while last(&self.sink).unwrap_or(0) != self.sent {
                 self.clock.advance(Duration::from_secs(30));
                 tokio::time::sleep(Duration::from_millis(1)).await;

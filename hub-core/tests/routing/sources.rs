@@ -51,7 +51,8 @@ async fn an_event_source_leaves_telemetry_where_it_was() {
 async fn a_patch_of_a_twin_says_what_changed_with_metadata() {
     let hub = with(EventSource::TwinChange).await;
     let d1 = address("d1");
-    let write = json!({"tags": {"tag1": "new"}, "properties": {"desired": {"p": "new", "q": null}}});
+    let write =
+        json!({"tags": {"tag1": "new"}, "properties": {"desired": {"p": "new", "q": null}}});
     hub.patch_twin(&d1, patch(&write), None).await.unwrap();
     let events = log(&hub).await;
     assert_eq!(events.len(), 1);

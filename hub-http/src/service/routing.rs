@@ -52,7 +52,11 @@ pub(crate) static ROUTES: &[Route] = &[
     .service(Right::ServiceConnect)
     .own()
     .takes(Content::Json("RoutesTest"))
-    .gives(&[(200, "The routes that took it, and how each came to it.", Content::Json("RoutesTestResult"))]),
+    .gives(&[(
+        200,
+        "The routes that took it, and how each came to it.",
+        Content::Json("RoutesTestResult"),
+    )]),
     Route::new(
         Verb::Get,
         "/routingEndpointsHealth",
@@ -190,7 +194,12 @@ fn text(value: Value) -> Option<String> {
 }
 
 impl Message {
-    fn read(self, source: EventSource, twin: Option<Value>, now: Timestamp) -> Result<Sample, Problem> {
+    fn read(
+        self,
+        source: EventSource,
+        twin: Option<Value>,
+        now: Timestamp,
+    ) -> Result<Sample, Problem> {
         let (mut device, mut module) = ("device".to_owned(), None);
         let mut sample = Sample::new(source, Address::from(id(&device)?), now);
         for (name, value) in self.system_properties {
@@ -214,7 +223,8 @@ impl Message {
         sample.sender = match module {
             None => Address::from(id(&device)?),
             Some(module) => {
-                let module = ModuleId::new(&module).map_err(|e| Problem::argument(e.to_string()))?;
+                let module =
+                    ModuleId::new(&module).map_err(|e| Problem::argument(e.to_string()))?;
                 Address::module(&id(&device)?, &module)
             }
         };

@@ -20,6 +20,7 @@ async fn each_route_needs_its_right() {
         (Method::GET, "/statistics/service", [true, true, false, false, false]),
         (Method::GET, "/twins/d1", [true, true, false, false, false]),
         (Method::PATCH, "/twins/d1", [true, true, false, false, false]),
+        (Method::POST, "/devices/query", [true, true, false, false, false]),
         (Method::POST, "/twins/d1/methods", [true, true, false, false, false]),
         (Method::DELETE, "/devices/d1/commands", [true, true, false, false, false]),
         (Method::POST, "/devices/d1/messages/deviceBound", [true, true, false, false, false]),
@@ -28,6 +29,13 @@ async fn each_route_needs_its_right() {
         (Method::POST, "/routing/routes/$testnew", [true, true, false, false, false]),
         (Method::GET, "/routingEndpointsHealth", [true, true, false, false, false]),
         (Method::GET, "/messages/serviceBound/feedback", [true, true, false, false, false]),
+        (
+            Method::GET,
+            "/messages/serviceBound/fileNotifications",
+            [true, true, false, false, false],
+        ),
+        (Method::GET, "/files/address", [true, true, false, false, false]),
+        (Method::POST, "/devices/d1/files", [true, false, true, false, false]),
         (Method::GET, "/devices/d1/messages/deviceBound", [true, false, true, false, false]),
     ] {
         for (policy, may) in policies.iter().zip(may) {

@@ -156,7 +156,12 @@ async fn endpoints_say_how_they_fare() {
     let server = server().await;
     server.register("d1").await;
     let device = server.device("d1").await;
-    let sent = device.send(http::Method::POST, "/devices/d1/messages/events", &[("iothub-app-t", "99")], "x");
+    let sent = device.send(
+        http::Method::POST,
+        "/devices/d1/messages/events",
+        &[("iothub-app-t", "99")],
+        "x",
+    );
     sent.await.expect(204);
     let service = server.policy("service");
     let fares = async {
@@ -170,7 +175,10 @@ async fn endpoints_say_how_they_fare() {
     };
     let fares = tokio::time::timeout(std::time::Duration::from_secs(20), fares).await.unwrap();
     let broken = &fares["value"][0];
-    assert_eq!((&broken["endpointId"], &broken["endpointType"]), (&json!("broken"), &json!("handler")));
+    assert_eq!(
+        (&broken["endpointId"], &broken["endpointType"]),
+        (&json!("broken"), &json!("handler"))
+    );
     assert_eq!(broken["lastKnownError"], "Unauthorized");
     assert_eq!(broken["lastKnownErrorMessage"], "who are you");
     assert_eq!((&broken["lag"], &broken["delivered"]), (&json!(1), &json!(0)));

@@ -81,9 +81,11 @@ impl Hub {
                 kind: named.endpoint.kind(),
                 status: place.status,
                 node: place.tenure.map(|tenure| tenure.node),
-                last_error: place
-                    .last_error
-                    .map(|(kind, message, at)| EndpointError { kind, message, at }),
+                last_error: place.last_error.map(|(kind, message, at)| EndpointError {
+                    kind,
+                    message,
+                    at,
+                }),
                 last_success: place.last_success,
                 last_attempt: place.last_attempt,
                 lag,

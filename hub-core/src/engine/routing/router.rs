@@ -17,11 +17,11 @@ use crate::frame::Inbound;
 use crate::id::{Address, Tag};
 use crate::limits::Limits;
 use crate::query::Fields;
+#[cfg(doc)]
+use crate::route::FALLBACK;
 use crate::route::{
     RouteSpec, Routing, RoutingCounts, RoutingError, RoutingSpec, Sample, Trial, try_route,
 };
-#[cfg(doc)]
-use crate::route::FALLBACK;
 use crate::store::{Ask, Change, DocumentRef, Entries, Key, Outcome, Record};
 use crate::twin::Twin;
 
