@@ -22,7 +22,7 @@ enum Step {
     Send(usize, usize),
     Is(Mood),
     Pass(u64),
-    /// A node ends without a word, and another of its name begins.
+    /// A node ends without a word, and one of another name begins, as nodes without a fixed name do.
     Crash(usize),
     /// A node ends in good order, and another of its name begins.
     Restart(usize),
@@ -53,6 +53,8 @@ struct World {
     clock: Arc<ManualClock>,
     sink: Sink,
     nodes: Vec<Option<Hub>>,
+    /// How often a place was left without a word.
+    crashes: [u32; 2],
     sent: usize,
 }
 
@@ -60,7 +62,7 @@ impl World {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let (store, sink) = (Arc::new(MemoryStore::new()), Sink::new());
-        let mut world = Self { store, clock, sink, nodes: Vec::new(), sent: 0 };
+        let mut world = Self { store, clock, sink, nodes: Vec::new(), crashes: [0; 2], sent: 0 };
         world.nodes = vec![Some(world.start(0)), Some(world.start(1))];
         register(world.nodes[0].as_ref().unwrap(), "d1").await;
         world
@@ -74,7 +76,7 @@ impl World {
             .clock(self.clock.clone())
             .partitions(1)
             .limits(limits)
-            .node(NodeId::new(&format!("n{node}")).unwrap())
+            .node(NodeId::new(&format!("n{node}-{}", self.crashes[node])).unwrap())
             .endpoint("sink", self.sink.clone())
             .routes([RouteSpec::new("all", EventSource::Telemetry, "true", "sink")])
             .start()
@@ -117,6 +119,7 @@ impl World {
             }
             Step::Crash(node) => {
                 self.nodes[node] = None;
+                self.crashes[node] += 1;
                 self.nodes[node] = Some(self.start(node));
             }
             Step::Restart(node) => {
