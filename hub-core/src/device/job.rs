@@ -147,10 +147,9 @@ impl Job {
             Self::Ask { request, .. } => match request {
                 Request::Send(_) | Request::Invoke(_) => &[Slot::Identity, Slot::Session],
                 Request::InvokeHere(_) => &[Slot::Identity],
-                Request::PatchTwin(..) | Request::ReplaceTwin(..) => {
+                Request::PatchTwin(..) | Request::ReplaceTwin(..) | Request::Repair(_) => {
                     &[Slot::Identity, Slot::Session, Slot::Twin]
                 }
-                Request::Repair(_) => &[Slot::Session],
                 Request::Receive(_) | Request::Settle(..) | Request::Purge => &[],
             },
             Self::Settle { .. }

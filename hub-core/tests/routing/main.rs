@@ -8,6 +8,7 @@
 
 mod delivery;
 mod model;
+mod rules;
 mod sink;
 mod sources;
 mod world;

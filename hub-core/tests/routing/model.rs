@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hub_core::endpoint::FailureKind;
-use hub_core::engine::{Hub, ManualClock};
+use hub_core::engine::{DeviceClient, Hub, ManualClock};
 use hub_core::envelope::EventSource;
 use hub_core::id::NodeId;
 use hub_core::limits::Limits;
@@ -83,6 +83,19 @@ impl World {
             .unwrap()
     }
 
+    /// A node that time has passed by, or that has just begun, lets nobody in for a moment.
+    async fn connect(&self, hub: &Hub) -> DeviceClient {
+        loop {
+            match hub.device(&address("d1")).await {
+                Ok(device) => return device,
+                Err(_) => {
+                    self.clock.advance(Duration::from_secs(5));
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
     async fn work(&self) {
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -93,7 +106,7 @@ impl World {
         match step {
             Step::Send(node, count) => {
                 let hub = self.nodes[node].as_ref().unwrap();
-                let mut device = hub.device(&address("d1")).await.unwrap();
+                let mut device = soon(self.connect(hub)).await;
                 for _ in 0..count {
                     device.send(self.sent.to_string().as_bytes(), &[]).await.unwrap();
                     self.sent += 1;
