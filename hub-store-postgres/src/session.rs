@@ -16,7 +16,7 @@ use crate::sql::{Sql, quote, within};
 
 /// Versions that a connection takes at once. Each is used at most once, and there are enough blocks
 /// for a hub that opens a thousand connections a second for ten thousand years.
-const BLOCK: i64 = 1 << 24;
+pub(crate) const BLOCK: i64 = 1 << 24;
 
 /// Makes connections.
 #[derive(Clone)]
@@ -126,13 +126,18 @@ impl Connector {
 
 /// A statement and its parameters.
 pub(crate) struct Call<'a> {
-    sql: Sql,
+    pub(crate) sql: Sql,
     params: Vec<Box<dyn ToSql + Sync + Send + 'a>>,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(sql: Sql) -> Self {
         Self { sql, params: Vec::with_capacity(8) }
+    }
+
+    /// The parameters, as the driver takes them.
+    pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.params.iter().map(|param| &**param as _).collect()
     }
 
     /// With one more parameter.
@@ -256,10 +261,7 @@ impl Session {
         sent.extend(frame.begin().map(simple));
         let first = sent.len();
         for (statement, call) in prepared.into_iter().zip(calls) {
-            let asked = async move {
-                let params: Vec<_> = call.params.iter().map(|param| &**param as _).collect();
-                client.query(&statement, &params).await
-            };
+            let asked = async move { client.query(&statement, &call.params()).await };
             sent.push(asked.boxed());
         }
         let end = sent.len();
