@@ -17,6 +17,7 @@ pub mod engine;
 pub mod fixture;
 pub mod mqtt_codec;
 pub mod node;
+pub mod query;
 mod random;
 pub mod twin;
 
@@ -121,6 +122,7 @@ pub fn all() -> Vec<Named> {
         .chain(Named::of::<claim::Overdue>())
         .chain(Named::of::<twin::ReportPatch>())
         .chain(Named::of::<twin::Load>())
+        .chain(Named::of::<query::Route>())
         .chain(Named::of::<mqtt_codec::Decode>())
         .chain(Named::of::<mqtt_codec::Encode>())
         .chain(Named::of::<engine::Telemetry>())

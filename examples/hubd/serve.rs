@@ -6,6 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_amqp::AmqpTransport;
 use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
@@ -14,11 +15,15 @@ use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
 use hub_store_fjall::{FileStore, FileStoreConfig};
 use hub_store_memory::MemoryStore;
+use hub_store_postgres::PostgresStore;
 
 use crate::args::{Args, StoreSpec};
 use crate::certs::certificates;
 use crate::devices::register;
 use crate::keys::{Keys, policies};
+
+/// How long the store may take until this node is part of the hub.
+const JOIN: Duration = Duration::from_secs(9);
 
 /// A hub with all its listeners bound.
 pub(crate) struct Running {
@@ -36,9 +41,13 @@ pub(crate) struct Running {
 }
 
 /// A hub to be, on the store that was asked for.
-fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<dyn Error>> {
+async fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<dyn Error>> {
     let dir = match &args.store {
         Some(StoreSpec::Memory) => return Ok((Hub::builder(MemoryStore::new()), None)),
+        Some(StoreSpec::Postgres(config)) => {
+            let store = PostgresStore::open(config.as_ref().clone()).await?;
+            return Ok((Hub::builder(store), None));
+        }
         Some(StoreSpec::File(dir)) => dir.clone(),
         None => args.data_dir.join("store"),
     };
@@ -120,7 +129,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let web_secure = args.https.addr().and_then(|_| addrs.next());
     let files = files(args, web, web_secure)?;
 
-    let (builder, store) = store(args)?;
+    let (builder, store) = store(args).await?;
     let mut builder =
         builder.host_name(&args.host_name).partitions(args.partitions).policies(policies);
     if let Some(node) = &args.node_name {
@@ -131,6 +140,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         builder = builder.blobs(Arc::new(files));
     }
     let hub = builder.start()?;
+    tokio::time::timeout(JOIN, hub.joined()).await.map_err(|_| "the store does not answer")??;
     let devices = register(&hub, args).await?;
 
     hub.serve(mqtt);

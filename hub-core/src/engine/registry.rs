@@ -46,7 +46,7 @@ pub struct Statistics {
     pub devices: u64,
     /// Of these, enabled.
     pub enabled: u64,
-    /// Devices and modules connected to this node.
+    /// Devices and modules connected, to all nodes: see [`Hub::connections_of_all_nodes`].
     pub connected: u64,
 }
 
@@ -427,10 +427,8 @@ impl Registry<'_> {
     /// `Unavailable` when the store cannot be reached.
     pub async fn statistics(&self) -> Result<Statistics, HubError> {
         let core = self.hub.core();
-        let mut statistics = Statistics {
-            connected: u64::try_from(self.hub.connections()).unwrap_or(u64::MAX),
-            ..Statistics::default()
-        };
+        let mut statistics =
+            Statistics { connected: self.hub.connections_of_all_nodes(), ..Statistics::default() };
         let mut after: Option<String> = None;
         let Some(page) = NonZeroU32::new(core.limits.list_page_max) else {
             return Ok(statistics);

@@ -21,6 +21,8 @@ use crate::upload::expire;
 
 /// How often the log is trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
+/// How long after its expiry a message surely has ended somewhere.
+const OUTCOME_LATE: Duration = Duration::from_secs(60);
 /// How long a sweep hides what it took: longer than it takes to bury it.
 const SWEEP_LOCK: Duration = Duration::from_secs(60);
 
@@ -240,6 +242,7 @@ async fn retention(hub: Weak<Inner>) {
         let shards = inner.shards.clone();
         drop(inner);
         core.clock.wait_until(core.clock.now().after(TRIM_EVERY)).await;
+        core.forget_outcomes(core.clock.now().before(OUTCOME_LATE));
         let oldest = core.clock.now().before(core.limits.log_retention);
         for shard in &shards {
             for log in [shard.partition, outbox::partition(shard.partition)] {
