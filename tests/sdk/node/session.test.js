@@ -24,7 +24,11 @@ const PORTS = {
 async function subscriber(t, identity, transport, more) {
   const client = await fleet.client(t, identity, transport, more);
   const messages = new Inbox('message');
-  client.on('message', messages.put);
+  client.on('message', (message) => {
+    messages.put(message);
+    // Over MQTT the SDK acknowledges by itself; over AMQP what is not completed comes again.
+    client.complete(message).catch(() => {});
+  });
   client.onDeviceMethod('echo', (request, response) => response.send(200, request.payload));
   const { changes } = await watch(client, identity);
 
