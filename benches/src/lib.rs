@@ -17,10 +17,14 @@ pub mod engine;
 pub mod fixture;
 pub mod mqtt_codec;
 pub mod node;
+pub mod query;
 mod random;
 pub mod twin;
 
+use std::error::Error;
 use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
 
 pub use self::random::Random;
 
@@ -47,6 +51,19 @@ pub trait Bench: Sized {
     /// Does the measured work `rounds` times. Leaves the state as it found it, but for what grows
     /// by nature and is bounded: sequence numbers, and a log that sheds its oldest entries.
     fn run(&mut self, rounds: u64);
+}
+
+/// How a program ends that writes its report to its standard output. Whoever reads that may have
+/// seen enough and closed it, as `head` does: this is no failure, and nothing is said of it.
+#[must_use]
+pub fn printed(program: &str, result: Result<(), Box<dyn Error>>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(closed) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{program}: {error}");
+    ExitCode::from(2)
 }
 
 /// The seed of all benches.
@@ -105,6 +122,7 @@ pub fn all() -> Vec<Named> {
         .chain(Named::of::<claim::Overdue>())
         .chain(Named::of::<twin::ReportPatch>())
         .chain(Named::of::<twin::Load>())
+        .chain(Named::of::<query::Route>())
         .chain(Named::of::<mqtt_codec::Decode>())
         .chain(Named::of::<mqtt_codec::Encode>())
         .chain(Named::of::<engine::Telemetry>())

@@ -5,6 +5,7 @@ mod certs;
 mod devices;
 mod keys;
 mod ready;
+mod runtime;
 mod serve;
 
 use std::process::ExitCode;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime::build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
@@ -70,6 +71,10 @@ async fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     println!("ready {}", ready::line(&running));
     wait_for_the_end(&running.hub).await?;
     let report = running.hub.shutdown(GRACE).await;
+    if let Some(store) = &running.store {
+        // Not needed for what was acknowledged, but the next start has less to read.
+        store.close().await;
+    }
     tracing::info!(connections = report.connections_closed, drained = report.drained, "stopped");
     Ok(())
 }

@@ -6,18 +6,24 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_amqp::AmqpTransport;
-use hub_core::{Hub, HubBuilder};
+use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
+use hub_core::{Hub, HubBuilder, Store};
 use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
 use hub_store_fjall::{FileStore, FileStoreConfig};
 use hub_store_memory::MemoryStore;
+use hub_store_postgres::PostgresStore;
 
 use crate::args::{Args, StoreSpec};
 use crate::certs::certificates;
 use crate::devices::register;
 use crate::keys::{Keys, policies};
+
+/// How long the store may take until this node is part of the hub.
+const JOIN: Duration = Duration::from_secs(9);
 
 /// A hub with all its listeners bound.
 pub(crate) struct Running {
@@ -30,15 +36,44 @@ pub(crate) struct Running {
     pub(crate) amqp: Option<SocketAddr>,
     pub(crate) amqps: Option<SocketAddr>,
     pub(crate) devices: BTreeMap<String, String>,
+    /// The embedded store, to be closed when the hub has ended.
+    pub(crate) store: Option<Arc<FileStore>>,
 }
+
 /// A hub to be, on the store that was asked for.
-fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
+async fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<dyn Error>> {
     let dir = match &args.store {
-        Some(StoreSpec::Memory) => return Ok(Hub::builder(MemoryStore::new())),
+        Some(StoreSpec::Memory) => return Ok((Hub::builder(MemoryStore::new()), None)),
+        Some(StoreSpec::Postgres(config)) => {
+            let store = PostgresStore::open(config.as_ref().clone()).await?;
+            return Ok((Hub::builder(store), None));
+        }
         Some(StoreSpec::File(dir)) => dir.clone(),
         None => args.data_dir.join("store"),
     };
-    Ok(Hub::builder(FileStore::open(&dir, FileStoreConfig::new())?))
+    let store = Arc::new(FileStore::open(&dir, FileStoreConfig::new())?);
+    Ok((Hub::builder_on(Arc::clone(&store) as Arc<dyn Store>), Some(store)))
+}
+
+/// The directory of the files that devices upload. Stock SDKs of devices reach it by the host that
+/// they are told, over HTTPS.
+fn files(
+    args: &Args,
+    web: Option<SocketAddr>,
+    web_secure: Option<SocketAddr>,
+) -> Result<Option<BlobDirectory>, Box<dyn Error>> {
+    let here = |scheme: &str, own: u16, addr: SocketAddr| match addr.port() {
+        port if port == own => format!("{scheme}://{}", args.host_name),
+        port => format!("{scheme}://{}:{port}", args.host_name),
+    };
+    let url = args
+        .files_url
+        .clone()
+        .or_else(|| web_secure.map(|addr| here("https", 443, addr)))
+        .or_else(|| web.map(|addr| here("http", 80, addr)));
+    let Some(url) = url else { return Ok(None) };
+    let dir = args.data_dir.join("uploads");
+    Ok(Some(BlobDirectory::open(dir, BlobDirectoryConfig::new(url.trim_end_matches('/')))?))
 }
 
 pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
@@ -54,14 +89,6 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     };
     let tls = TlsSettings::from_pem(&chain, &key, &authorities)?;
 
-    let mut builder =
-        store(args)?.host_name(&args.host_name).partitions(args.partitions).policies(policies);
-    if let Some(node) = &args.node_name {
-        builder = builder.node(node.0.clone());
-    }
-    let hub = builder.start()?;
-    let devices = register(&hub, args).await?;
-
     let mut mqtt = MqttTransport::builder();
     if let Some(addr) = args.mqtt.addr() {
         mqtt = mqtt.listen(addr);
@@ -73,7 +100,6 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let mut addrs = mqtt.local_addrs().into_iter();
     let plain = args.mqtt.addr().and_then(|_| addrs.next());
     let secure = args.mqtts.addr().and_then(|_| addrs.next());
-    hub.serve(mqtt);
 
     let mut amqp = AmqpTransport::builder();
     if let Some(addr) = args.amqp.addr() {
@@ -91,17 +117,34 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         .operations()
         .websocket(Arc::new(MqttStreamHandler::new()))
         .websocket(Arc::new(amqp.stream_handler()));
-    hub.serve(amqp);
     if let Some(addr) = args.http.addr() {
         http = http.listen(addr);
     }
     if let Some(addr) = args.https.addr() {
         http = http.listen_tls(addr, tls);
     }
-    let http = http.bind().map_err(|error| format!("HTTP {error}"))?;
+    let mut http = http.bind().map_err(|error| format!("HTTP {error}"))?;
     let mut addrs = http.local_addrs().into_iter();
     let web = args.http.addr().and_then(|_| addrs.next());
     let web_secure = args.https.addr().and_then(|_| addrs.next());
+    let files = files(args, web, web_secure)?;
+
+    let (builder, store) = store(args).await?;
+    let mut builder =
+        builder.host_name(&args.host_name).partitions(args.partitions).policies(policies);
+    if let Some(node) = &args.node_name {
+        builder = builder.node(node.0.clone());
+    }
+    if let Some(files) = files {
+        http = http.routes(files.router());
+        builder = builder.blobs(Arc::new(files));
+    }
+    let hub = builder.start()?;
+    tokio::time::timeout(JOIN, hub.joined()).await.map_err(|_| "the store does not answer")??;
+    let devices = register(&hub, args).await?;
+
+    hub.serve(mqtt);
+    hub.serve(amqp);
     hub.serve(http);
     Ok(Running {
         hub,
@@ -113,5 +156,6 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         amqp: amqp_plain,
         amqps: amqp_secure,
         devices,
+        store,
     })
 }

@@ -14,6 +14,8 @@
 mod driver;
 #[path = "../tests/sim/fact.rs"]
 mod fact;
+#[path = "../tests/sim/inbox.rs"]
+mod inbox;
 #[path = "../tests/sim/invariants/mod.rs"]
 mod invariants;
 #[path = "../tests/sim/links.rs"]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::blob::{BlobError, BlobErrorKind};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Why an operation was refused. Adapters map each kind to their protocol's own code.
@@ -45,6 +46,18 @@ pub enum ErrorKind {
     BadDeviceResponse,
     /// As many methods are in flight for the device as may be.
     TooManyMethods,
+    /// The hub has no store of files.
+    NoBlobStore,
+    /// The store of files refuses the hub: its credentials or settings have to be changed.
+    BlobStoreRefused,
+    /// There is no such file.
+    BlobNotFound,
+    /// The device has no such upload open.
+    UploadNotFound,
+    /// The upload has expired.
+    UploadExpired,
+    /// The device has as many uploads open as it may.
+    TooManyUploads,
     /// The consumer group or partition does not exist.
     NoSuchPartition,
     /// The credentials are missing, wrong or expired.
@@ -113,6 +126,20 @@ impl From<&StoreError> for HubError {
 impl From<StoreError> for HubError {
     fn from(error: StoreError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl From<&BlobError> for HubError {
+    fn from(error: &BlobError) -> Self {
+        match error.kind() {
+            BlobErrorKind::NotFound => Self::new(ErrorKind::BlobNotFound, "there is no such file"),
+            BlobErrorKind::Unavailable => {
+                Self::new(ErrorKind::Unavailable, "the store of files cannot be reached")
+            }
+            BlobErrorKind::Refused => {
+                Self::new(ErrorKind::BlobStoreRefused, "the store of files refuses the hub")
+            }
+        }
     }
 }
 

@@ -198,7 +198,8 @@ pub enum Inbound {
     Unsubscribe(Tag, Vec<Interest>),
 }
 
-/// A direct method call as its link knows it. Not used again on a later link of the identity.
+/// A direct method call as its link knows it. Not used again on a later link of the identity: a
+/// protocol that carries it whole cannot take a late answer for one to another call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MethodRef(pub u64);
 

@@ -1,26 +1,35 @@
 //! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
 
+pub mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod delivery;
 pub mod device;
+pub mod endpoint;
 pub mod engine;
 pub mod envelope;
 pub mod error;
 pub mod frame;
 pub mod hello;
 pub mod id;
+pub mod inbox;
 pub mod limits;
 pub mod method;
 pub mod node;
+pub mod query;
 pub mod registry;
+pub mod roster;
+pub mod route;
 pub mod security;
 pub mod session;
 pub mod store;
 pub mod time;
 pub mod transport;
 pub mod twin;
+pub mod upload;
 
+pub use blob::BlobStore;
+pub use endpoint::Endpoint;
 pub use engine::{
     Clock, DeviceClient, Downlink, Hub, HubBuilder, Link, Shutdown, ShutdownReport, Uplink,
 };

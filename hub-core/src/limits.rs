@@ -57,6 +57,23 @@ pub struct Limits {
     /// Most feedback batches waiting, and most records waiting for a batch.
     pub feedback_depth_max: u32,
 
+    // -- file uploads --
+    /// How long the address of a file is good, and an upload may be finished. Azure has 1 minute to
+    /// 24 hours.
+    pub upload_ttl: Duration,
+    /// Most uploads of one device that are neither finished nor expired.
+    pub uploads_per_device_max: u32,
+    /// Whether a finished upload makes a file notification.
+    pub file_notifications: bool,
+    /// Time to live of a file notification.
+    pub file_notification_ttl: Duration,
+    /// How long a received file notification is locked.
+    pub file_notification_lock: Duration,
+    /// Deliveries after which a file notification is dropped. Azure's texts say 10 and 100.
+    pub file_notification_delivery_count_max: u8,
+    /// Most file notifications waiting. Beyond it uploads cannot be finished.
+    pub file_notification_depth_max: u32,
+
     // -- twins --
     /// Largest `tags` section, by the documented size function.
     pub tags_bytes_max: usize,
@@ -74,6 +91,32 @@ pub struct Limits {
     pub twin_integer_min: i64,
     /// See [`Limits::twin_integer_min`].
     pub twin_integer_max: i64,
+
+    // -- conditions and queries --
+    /// Longest condition or query, in characters.
+    pub query_text_max: usize,
+    /// Deepest nesting: expressions in one another, also in parentheses. At most
+    /// [`DEPTH_CEILING`](crate::query::DEPTH_CEILING) has an effect.
+    pub query_depth_max: usize,
+    /// Most parts of a condition or query: operands, operators, values in lists, steps of paths.
+    pub query_nodes_max: usize,
+    /// Most steps of one evaluation, for one message or one twin: one for each part that is looked
+    /// at, and one for each 64 bytes of text that is compared, searched or made. Beyond it the
+    /// result is undefined.
+    pub query_steps_max: u32,
+    /// Rows of a page of a query that names no size.
+    pub query_page_default: u32,
+    /// Most rows of a page of a query.
+    pub query_page_max: u32,
+    /// Most twins that one page of a query looks at. Beyond it a page ends early and says where to go
+    /// on; a query that has to see all of them first (an aggregate, an order) is refused.
+    pub query_scan_max: u64,
+    /// Most groups of a query.
+    pub query_groups_max: usize,
+    /// Most bytes of the values that the groups of a query are made by.
+    pub query_groups_bytes_max: usize,
+    /// Most queries at once; further ones wait, for as long as a call may.
+    pub queries_in_flight_max: usize,
 
     // -- direct methods --
     /// Largest request or response payload.
@@ -101,6 +144,30 @@ pub struct Limits {
     /// Longest status reason in characters.
     pub status_reason_max: usize,
 
+    // -- routing --
+    /// Most routes.
+    pub routes_max: usize,
+    /// Most endpoints besides the built-in log; never more than
+    /// [`ENDPOINTS_CEILING`](crate::route::ENDPOINTS_CEILING).
+    pub endpoints_max: usize,
+    /// Most enrichments.
+    pub enrichments_max: usize,
+    /// Most events that an endpoint is handed at once.
+    pub endpoint_batch_max: u32,
+    /// Most bytes of bodies that an endpoint is handed at once; a single larger event comes alone.
+    pub endpoint_batch_bytes_max: usize,
+    /// Longest wait for an endpoint to take a batch.
+    pub endpoint_timeout: Duration,
+    /// How long a node that works an endpoint off keeps it without renewing. Longer than
+    /// `endpoint_timeout` by more than the clocks of the nodes may differ.
+    pub endpoint_tenure: Duration,
+    /// Pause after the first failure of an endpoint; each that follows is twice as long.
+    pub endpoint_retry_min: Duration,
+    /// Longest such pause.
+    pub endpoint_retry_max: Duration,
+    /// How long an endpoint fails until it counts as dead. It is tried all the same.
+    pub endpoint_dead_after: Duration,
+
     // -- security --
     /// How far past its expiry a token is still accepted, for clocks that differ.
     pub token_clock_skew: Duration,
@@ -122,6 +189,27 @@ pub struct Limits {
     pub peer_write_bytes_max: usize,
     /// Most subscriptions of one session.
     pub subscriptions_max: usize,
+
+    // -- nodes --
+    /// How often a node says in the store that it runs.
+    pub node_beat_every: Duration,
+    /// How long others believe it. Longer than a few beats.
+    pub node_expiry: Duration,
+    /// How often a node looks into its inbox without a sign.
+    pub inbox_poll_every: Duration,
+    /// Most posts in the inbox of a node; what is beyond waits to be found by polling, and calls are
+    /// refused.
+    pub inbox_depth_max: u32,
+    /// How long a post is kept for a node that does not fetch it.
+    pub inbox_ttl: Duration,
+    /// How long a direct method waits for the node that holds the device. One that was not
+    /// taken by then is taken back, and was never dispatched.
+    pub remote_dispatch_timeout: Duration,
+    /// Most direct methods that a node makes for others at once.
+    pub remote_calls_max: usize,
+    /// How long a notice of desired properties waits for an earlier one that is still on its way
+    /// from another node. Then the device is told all its desired properties instead.
+    pub notice_gap_max: Duration,
 
     // -- engine --
     /// Most inputs that wait for one device while its change is being written.
@@ -173,6 +261,13 @@ impl Default for Limits {
             feedback_lock: secs(60),
             feedback_delivery_count_max: 10,
             feedback_depth_max: 100_000,
+            upload_ttl: secs(3600),
+            uploads_per_device_max: 10,
+            file_notifications: true,
+            file_notification_ttl: secs(3600),
+            file_notification_lock: secs(60),
+            file_notification_delivery_count_max: 10,
+            file_notification_depth_max: 100_000,
             tags_bytes_max: 8 * kib,
             desired_bytes_max: 32 * kib,
             reported_bytes_max: 32 * kib,
@@ -181,6 +276,16 @@ impl Default for Limits {
             twin_depth_max: 10,
             twin_integer_min: -(1 << 52),
             twin_integer_max: (1 << 52) - 1,
+            query_text_max: 8192,
+            query_depth_max: 64,
+            query_nodes_max: 8192,
+            query_steps_max: 65_536,
+            query_page_default: 100,
+            query_page_max: 1000,
+            query_scan_max: 1_000_000,
+            query_groups_max: 10_000,
+            query_groups_bytes_max: 16 * mib,
+            queries_in_flight_max: 16,
             method_payload_bytes_max: 128 * kib,
             method_name_max: 100,
             method_response_timeout_min: secs(5),
@@ -192,6 +297,16 @@ impl Default for Limits {
             bulk_max: 100,
             list_page_max: 1000,
             status_reason_max: 128,
+            routes_max: 100,
+            endpoints_max: 10,
+            enrichments_max: 10,
+            endpoint_batch_max: 500,
+            endpoint_batch_bytes_max: mib,
+            endpoint_timeout: secs(30),
+            endpoint_tenure: secs(60),
+            endpoint_retry_min: secs(1),
+            endpoint_retry_max: secs(60),
+            endpoint_dead_after: secs(3600),
             token_clock_skew: secs(300),
             token_grace: secs(300),
             connections_max: 100_000,
@@ -201,6 +316,14 @@ impl Default for Limits {
             link_bytes_max: mib,
             peer_write_bytes_max: 4 * mib,
             subscriptions_max: 10,
+            node_beat_every: secs(2),
+            node_expiry: secs(10),
+            inbox_poll_every: secs(1),
+            inbox_depth_max: 10_000,
+            inbox_ttl: secs(60),
+            remote_dispatch_timeout: secs(5),
+            remote_calls_max: 1000,
+            notice_gap_max: secs(5),
             device_inbox_max: 256,
             conflict_rounds_max: 8,
             batch_changes_max: 1000,

@@ -23,6 +23,8 @@
 //! - **T12** What the hub refuses ([`Outbound::Refused`]) is never told as done. It is told in the
 //!   protocol's words; a protocol that has none for it closes the connection.
 //! - **T13** A peer that has not said who it is within `Limits::handshake_timeout` is closed.
+//! - **T14** The hub gives the receipts of a link's telemetry in the order in which the link sent it,
+//!   and the peer has its acknowledgements in that order.
 //!
 //! [`Outbound::Receipt`]: crate::frame::Outbound::Receipt
 //! [`Outbound::Reported`]: crate::frame::Outbound::Reported

@@ -91,7 +91,7 @@ fn kind(kind: ErrorKind) -> End {
     End::Failed(format!("{kind:?}"))
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Run {
     real: Correlator,
     open: BTreeMap<u64, Open>,
@@ -102,6 +102,13 @@ struct Run {
 }
 
 impl Run {
+    fn new() -> Self {
+        let (mut real, epoch) = (Correlator::default(), 1);
+        real.linked(Epoch(epoch));
+        let (open, ended) = (BTreeMap::new(), BTreeSet::new());
+        Self { real, open, ended, begun: 0, now: 0, epoch }
+    }
+
     fn at(&self) -> Timestamp {
         Timestamp::from_millis(self.now)
     }
@@ -173,7 +180,7 @@ impl Run {
             }
             Act::Foreign { number } => {
                 // Of an epoch that has passed.
-                let reference = MethodRef(self.epoch.saturating_sub(1) << 32 | number);
+                let reference = MethodRef(self.epoch.saturating_sub(2) << 32 | number);
                 let known = |open: &Open| matches!(open, Open::Flies { reference: r, .. } if *r == reference);
                 if !self.open.values().any(known) {
                     assert_eq!(self.real.reply(reference, 200, Bytes::new(), limits), None);
@@ -261,7 +268,7 @@ proptest! {
         let mut limits = Limits::default();
         limits.methods_in_flight_max = 5;
         limits.method_payload_bytes_max = 40;
-        let mut run = Run::default();
+        let mut run = Run::new();
         for act in &acts {
             run.act(act, &limits);
             run.check();

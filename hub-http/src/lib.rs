@@ -28,12 +28,13 @@
 //! | who | what | whose |
 //! |---|---|---|
 //! | devices, modules | telemetry, one message or a batch; receive, complete, reject and abandon messages | Azure's |
+//! | devices | ask for an address to upload a file to, say that it is uploaded | Azure's |
 //! | back ends | identity registry: devices, modules, bulk, statistics | Azure's |
-//! | | twins: read, patch, replace | Azure's |
+//! | | twins: read, patch, replace, query | Azure's |
 //! | | direct methods | Azure's |
 //! | | purge a device's queue | Azure's |
 //! | | send to devices and modules, look at their queues, purge a module's | ours |
-//! | | receive and settle feedback | ours |
+//! | | receive and settle feedback and file notifications, addresses to read files by | ours |
 //! | | read the event log: pages, a live stream, cursors | ours |
 //! | anyone | WebSockets for other protocols | Azure's |
 //!
@@ -60,6 +61,7 @@ mod api;
 mod auth;
 mod call;
 mod device;
+mod files;
 mod headers;
 mod json;
 mod openapi;
@@ -92,13 +94,17 @@ use self::route::Route;
 fn routes() -> impl Iterator<Item = &'static Route> {
     [
         device::ROUTES,
+        files::ROUTES,
+        service::query::ROUTES,
         service::registry::ROUTES,
         service::bulk::ROUTES,
         service::twin::ROUTES,
         service::method::ROUTES,
         service::c2d::ROUTES,
         service::feedback::ROUTES,
+        service::files::ROUTES,
         service::events::ROUTES,
+        service::routing::ROUTES,
         websocket::ROUTES,
         openapi::ROUTES,
     ]

@@ -26,6 +26,7 @@ impl Code {
     pub(crate) const ARGUMENT: Self = Self(400_004, "ArgumentInvalid");
     pub(crate) const ARGUMENT_NULL: Self = Self(400_005, "ArgumentNull");
     pub(crate) const DUPLICATE_DEVICE: Self = Self(400_011, "DeviceDefinedMultipleTimes");
+    pub(crate) const UPLOAD_STATUS: Self = Self(400_019, "InvalidFileUploadCompletionStatus");
     pub(crate) const UNAUTHORIZED: Self = Self(401_002, "IotHubUnauthorizedAccess");
     pub(crate) const FORBIDDEN: Self = Self(403_000, "GenericForbidden");
     pub(crate) const DEVICE_DISABLED: Self = Self(403_012, "DeviceDisabled");
@@ -59,6 +60,14 @@ impl Code {
             ErrorKind::DeviceDisconnected => Self(404_104, "DeviceConnectionClosedRemotely"),
             ErrorKind::BadDeviceResponse => Self(502_000, "GenericBadGateway"),
             ErrorKind::TooManyMethods => Self(403_800, "DeviceMaximumInflightMethodExceeded"),
+            ErrorKind::NoBlobStore => Self(400_014, "DefaultStorageEndpointNotConfigured"),
+            ErrorKind::UploadNotFound => Self(400_015, "InvalidFileUploadCorrelationId"),
+            ErrorKind::UploadExpired => Self(400_016, "ExpiredFileUploadCorrelationId"),
+            ErrorKind::BlobStoreRefused => Self(400_017, "InvalidStorageEndpoint"),
+            ErrorKind::BlobNotFound => Self(400_020, "InvalidStorageEndpointOrBlob"),
+            ErrorKind::TooManyUploads => {
+                Self(403_006, "DeviceMaximumActiveFileUploadLimitExceeded")
+            }
             ErrorKind::NoSuchPartition => Self::NOT_FOUND,
             ErrorKind::Unauthorized => Self::UNAUTHORIZED,
             ErrorKind::Forbidden => Self::FORBIDDEN,
@@ -303,6 +312,12 @@ mod tests {
             (ErrorKind::DeviceDisconnected, 404),
             (ErrorKind::BadDeviceResponse, 502),
             (ErrorKind::TooManyMethods, 403),
+            (ErrorKind::NoBlobStore, 400),
+            (ErrorKind::UploadNotFound, 400),
+            (ErrorKind::UploadExpired, 400),
+            (ErrorKind::BlobStoreRefused, 400),
+            (ErrorKind::BlobNotFound, 400),
+            (ErrorKind::TooManyUploads, 403),
             (ErrorKind::NoSuchPartition, 404),
             (ErrorKind::Unauthorized, 401),
             (ErrorKind::Forbidden, 403),

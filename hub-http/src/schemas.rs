@@ -1,5 +1,7 @@
 //! The schemas of the documents, for the description of the routes.
 
+mod routing;
+
 use serde_json::{Value, json};
 
 /// All schemas by name.
@@ -15,7 +17,7 @@ pub(crate) fn all() -> Value {
     let object = || json!({ "type": "object" });
     let one = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     let list = |item: Value| json!({ "type": "array", "items": item });
-    json!({
+    let mut all = json!({
         "Anything": object(),
         "Error": shape(&["Message"], json!({
             "Message": text(),
@@ -93,6 +95,8 @@ pub(crate) fn all() -> Value {
             "tags": { "type": ["object", "null"] },
             "properties": shape(&[], json!({ "desired": { "type": ["object", "null"] } })),
         })),
+        "QueryRequest": shape(&["query"], json!({ "query": text() })),
+        "QueryRow": object(),
         "MethodRequest": shape(&["methodName"], json!({
             "methodName": text(),
             "payload": any(),
@@ -155,6 +159,34 @@ pub(crate) fn all() -> Value {
         "PurgeResult": shape(&["deviceId", "moduleId", "totalMessagesPurged"], json!({
             "deviceId": text(), "moduleId": nullable(), "totalMessagesPurged": number(),
         })),
+        "UploadRequest": shape(&["blobName"], json!({ "blobName": text() })),
+        "UploadAddress": shape(
+            &["correlationId", "hostName", "containerName", "blobName", "sasToken"],
+            json!({
+                "correlationId": text(),
+                "hostName": text(),
+                "containerName": text(),
+                "blobName": text(),
+                "sasToken": text(),
+            }),
+        ),
+        "UploadNotification": shape(&["isSuccess"], json!({
+            "correlationId": text(),
+            "isSuccess": flag(),
+            "statusCode": number(),
+            "statusDescription": nullable(),
+        })),
+        "FileNotification": shape(&["deviceId", "blobUri", "blobName", "blobSizeInBytes"], json!({
+            "deviceId": text(),
+            "blobUri": text(),
+            "blobName": text(),
+            "lastUpdatedTime": time(),
+            "blobSizeInBytes": number(),
+            "enqueuedTimeUtc": time(),
+        })),
+        "FileAddress": shape(&["uri", "expiryTimeUtc"], json!({
+            "uri": text(), "expiryTimeUtc": time(),
+        })),
         "FeedbackRecord": shape(&["originalMessageId", "statusCode", "deviceId"], json!({
             "originalMessageId": text(),
             "enqueuedTimeUtc": time(),
@@ -185,7 +217,11 @@ pub(crate) fn all() -> Value {
             "events": list(one("Event")), "next": number(),
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
-    })
+    });
+    if let (Value::Object(all), Value::Object(more)) = (&mut all, routing::all()) {
+        all.extend(more);
+    }
+    all
 }
 
 /// An object with these members, of which some are always there.

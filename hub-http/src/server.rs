@@ -187,6 +187,14 @@ impl HttpTransport {
         HttpTransportBuilder::default()
     }
 
+    /// Serves routes of the application's own, as [`HttpTransportBuilder::routes`] does: for those
+    /// that have to know where the server listens.
+    #[must_use]
+    pub fn routes(mut self, router: axum::Router) -> Self {
+        self.others = Some(router);
+        self
+    }
+
     /// The addresses it listens on, in the order they were added.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {

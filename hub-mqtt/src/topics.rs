@@ -200,10 +200,10 @@ pub fn write_desired(version: u64, out: &mut String) {
     let _ = write!(out, "{TWIN_DESIRED}?$version={version}");
 }
 
-/// The topic of a direct method. The request id is the call in lower-case hexadecimal, as the
-/// service counts them, and the last thing in the topic, because an SDK takes everything after
-/// `?$rid=` for the id. It is not used again on a later connection, so that a late answer ends no
-/// other call.
+/// The topic of a direct method. The request id is the last thing in the topic, because an SDK takes
+/// everything after `?$rid=` for the id. It is the call in lower-case hexadecimal, as the cloud
+/// service writes it. There it counts from 1 on every connection, here on the first of an identity;
+/// later ones have numbers of their own above that, so that a late answer ends no other call.
 pub fn write_method(name: &str, call: MethodRef, out: &mut String) {
     out.push_str(METHOD_CALL);
     // The Node SDK does not decode the name, so what is legal in a topic stays. Commands of

@@ -63,6 +63,7 @@ impl Fixture for MqttFixture {
             buffer: BytesMut::new(),
             last_id: 0,
             heard: VecDeque::new(),
+            written: VecDeque::new(),
             acknowledged: VecDeque::new(),
             answers: VecDeque::new(),
             hears_answers: false,
@@ -107,6 +108,8 @@ struct MqttProbe {
     buffer: BytesMut,
     last_id: u16,
     heard: VecDeque<Heard>,
+    /// Ids of messages that are to be acknowledged, in this order.
+    written: VecDeque<u16>,
     acknowledged: VecDeque<u16>,
     answers: VecDeque<(u32, Option<u64>, Bytes)>,
     hears_answers: bool,
@@ -287,15 +290,18 @@ impl Lasting for MqttProbe {
 #[async_trait]
 impl Pipelined for MqttProbe {
     async fn write(&mut self, body: &[u8]) -> Result<(), Refused> {
-        self.send(&format!("{}/messages/events/", self.base), body).await.map(drop)
+        let id = self.send(&format!("{}/messages/events/", self.base), body).await?;
+        self.written.push_back(id);
+        Ok(())
     }
 
     async fn acknowledged(&mut self, count: usize) -> Result<(), Refused> {
         while self.acknowledged.len() < count {
             self.hear().await?;
         }
-        self.acknowledged.drain(..count);
-        Ok(())
+        let found: Vec<_> = self.acknowledged.drain(..count).collect();
+        let wanted: Vec<_> = self.written.drain(..count).collect();
+        if found == wanted { Ok(()) } else { Err(refused("another order of acknowledgements")) }
     }
 
     fn stall(&mut self) {}

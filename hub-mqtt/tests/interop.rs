@@ -157,7 +157,7 @@ async fn methods_are_called_answered_and_lost() {
     assert_eq!(offline.kind(), ErrorKind::DeviceNotOnline);
     let mut device = running.connect("d1").await;
     device.subscribe(&[(METHODS, Qos::Zero)]).await;
-    // As the cloud service counts them: from 1 on each connection, in hexadecimal.
+    // As the cloud service counts them: from 1, in hexadecimal.
     for expected in 1..=11 {
         let (hub, d1) = (running.hub.clone(), d1.clone());
         let call = tokio::spawn(async move {
@@ -179,6 +179,35 @@ async fn methods_are_called_answered_and_lost() {
     assert_eq!(device.next_message().await.payload, "null");
     drop(device);
     assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::DeviceDisconnected);
+}
+
+/// The n-th call of a connection has another request id than the n-th of the one before it.
+#[tokio::test]
+async fn an_answer_that_comes_over_a_later_connection_ends_no_other_call() {
+    let running = start().await;
+    let d1 = address("d1");
+    let mut ids = Vec::new();
+    for connection in 1..=3 {
+        let mut device = running.connect("d1").await;
+        device.subscribe(&[(METHODS, Qos::Zero)]).await;
+        let (hub, d1) = (running.hub.clone(), d1.clone());
+        let call = tokio::spawn(async move { hub.invoke(&d1, MethodCall::new("m")).await });
+        let id = request_id(&device.next_message().await.topic, "m");
+        for late in &ids {
+            let topic = format!("$iothub/methods/res/200/?$rid={late:x}");
+            device.publish_acked(&topic, "\"late\"").await;
+        }
+        if connection < 3 {
+            ids.push(id);
+            drop(device);
+            let lost = call.await.unwrap().unwrap_err();
+            assert_eq!(lost.kind(), ErrorKind::DeviceDisconnected);
+        } else {
+            device.publish_acked(&format!("$iothub/methods/res/200/?$rid={id:x}"), "7").await;
+            assert_eq!(call.await.unwrap().unwrap().payload, "7");
+        }
+    }
+    assert_eq!(ids[0], 1, "the first counts as the cloud service does");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use hub_core::store::StoreError;
+use hub_core::store::{Nudges, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc as queue, oneshot};
 
 use crate::core::checkpoint::Checkpoint;
@@ -14,7 +14,6 @@ use crate::core::command::{Answer, Command};
 use crate::core::run::{Core, Shared, remove, write_index};
 use crate::journal::segment::{Segment, Wish};
 use crate::journal::writer::Ahead;
-use crate::nudge::Nudges;
 
 /// Bytes of commands taken into one group.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;

@@ -53,8 +53,9 @@ mod engine;
 mod error;
 mod format;
 mod journal;
-mod nudge;
 mod readers;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
 mod store;
 mod tree;

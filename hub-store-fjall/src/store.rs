@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
 use hub_core::store::{
-    Ask, Batch, Claim, Document, Durability, Entry, Item, Kind, Outcome, Record, Seek, Store,
-    StoreError,
+    Ask, Batch, Claim, Document, Durability, Entry, Item, Kind, Nudges, Outcome, Record, Seek,
+    Store, StoreError,
 };
 use hub_core::time::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -29,7 +29,6 @@ use crate::engine::{self, Message, Request};
 use crate::error::OpenError;
 use crate::format::{LOCK, identify};
 use crate::journal::writer::Sync;
-use crate::nudge::Nudges;
 use crate::readers::{Readers, closed, failed};
 use crate::tree::Tree;
 use crate::tree::fjall::FjallTree;
@@ -113,12 +112,12 @@ impl FileStore {
     }
 
     /// Ends the store: writes what waits, brings the state on disk up to the journal, ends the
-    /// threads and gives the directory free. Every call after it fails.
-    pub async fn close(self) {
-        let Self { messages, readers, .. } = self;
-        drop(readers);
+    /// threads and gives the directory free. Every call after it fails, and a second close does
+    /// nothing.
+    pub async fn close(&self) {
+        self.readers.close();
         let (done, ended) = oneshot::channel();
-        if messages.send(Message::Close(done)).await.is_ok() {
+        if self.messages.send(Message::Close(done)).await.is_ok() {
             // An error is the end as well.
             drop(ended.await);
         }

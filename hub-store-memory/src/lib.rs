@@ -27,9 +27,7 @@
 //! buffer alive, so callers hand over memory cut to size, as the hub's encoders do.
 
 mod log;
-mod nudge;
 mod queue;
-mod recall;
 mod state;
 mod store;
 

@@ -3,15 +3,19 @@
 //!
 //! `instructions [PART OF A NAME]`. Each bench runs twice under callgrind, with few and with more
 //! rounds; the difference is what the rounds between cost, free of setting up.
-#![expect(clippy::print_stdout, reason = "its output is the table")]
 
 use std::error::Error;
+use std::io::{Write as _, stdout};
 use std::process::{Command, ExitCode};
 
 const FEW: u64 = 200;
 const MORE: u64 = 1200;
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> ExitCode {
+    benches::printed("instructions", run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     match (arguments.next(), arguments.next(), arguments.next()) {
         // What is run under valgrind.
@@ -22,19 +26,17 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         (part, None, None) => {
             let part = part.unwrap_or_default();
-            println!("{:>12} {:>12}  bench", "per round", "per element");
+            writeln!(stdout(), "{:>12} {:>12}  bench", "per round", "per element")?;
             for bench in benches::all().iter().filter(|bench| bench.name.contains(&part)) {
                 let between = count(&bench.name, MORE)?.saturating_sub(count(&bench.name, FEW)?);
                 let round = between / (MORE - FEW);
-                println!("{round:>12} {:>12}  {}", round / bench.elements, bench.name);
+                let element = round / bench.elements;
+                writeln!(stdout(), "{round:>12} {element:>12}  {}", bench.name)?;
             }
         }
-        _ => {
-            eprintln!("instructions [PART OF A NAME]");
-            return Ok(ExitCode::from(2));
-        }
+        _ => return Err("usage: instructions [PART OF A NAME]".into()),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn count(name: &str, rounds: u64) -> Result<u64, Box<dyn Error>> {

@@ -10,6 +10,7 @@ use crate::delivery;
 use crate::error::HubError;
 use crate::hello::Refusal;
 use crate::id::CallId;
+use crate::inbox::Post;
 use crate::security::Registered;
 use crate::store::{Change, DocumentRef, Key};
 use crate::time::Timestamp;
@@ -23,17 +24,18 @@ impl Device {
             Job::Connect { call, link, arrival, gone: None } => {
                 self.connect(call, link, arrival, fx);
             }
-            Job::Leave { epoch, cause, released } => {
-                let (change, after) = self.left(epoch, &released);
+            Job::Leave { epoch, generation, cause, released } => {
+                let (change, after) = self.left(epoch, generation, &released);
                 if change.is_empty() {
                     return;
                 }
-                self.write(Job::Leave { epoch, cause, released }, change, after, fx);
+                self.write(Job::Leave { epoch, generation, cause, released }, change, after, fx);
             }
             Job::Subscribe { link, tag, add, remove } => {
                 self.subscribe(Job::Subscribe { link, tag, add, remove }, fx);
             }
             Job::Report { .. } => self.report(job, fx),
+            Job::Telemetry(sent) => self.route(sent, fx),
             Job::GetTwin { link, tag } => self.get_twin(link, tag, fx),
             Job::Settle { .. } => self.settle(job, fx),
             Job::Bury(dead) => self.bury_now(dead, fx),
@@ -48,6 +50,11 @@ impl Device {
             Job::Took { call, taking: Taking::Purge(before), limit, items } => {
                 self.purge_taken(call, before, limit, items, fx);
             }
+            Job::Call(patient) => self.call_somewhere(patient, fx),
+            Job::Recall { caller, at } => self.recall(caller, at, fx),
+            Job::Seek => self.seek_now(),
+            Job::Notice { epoch, version, patch } => self.notice_in(epoch, version, patch, fx),
+            Job::CatchUp => self.catch_up(fx),
             Job::Review { fresh: false } => {
                 self.documents.forget();
                 self.jobs.push_front(Job::Review { fresh: true });
@@ -57,7 +64,7 @@ impl Device {
     }
 
     /// The identity, as long as it is there and enabled, to be required by a change.
-    fn enabled(&self) -> Option<(u64, DocumentRef)> {
+    pub(super) fn enabled(&self) -> Option<(u64, DocumentRef)> {
         let identity = self.documents.identity.get().filter(|identity| identity.is_enabled())?;
         let guard = self.documents.identity.at(Key::identity(&self.address))?;
         Some((identity.generation(), guard))
@@ -80,16 +87,21 @@ impl Device {
                     Err(error) => fx.fail(call, error),
                     Ok(push) => {
                         let after = After::Sent { expiry: push.deadline };
-                        let change = Change::new().require(&guard).push(push);
+                        let mut change = Change::new().require(&guard).push(push);
+                        // A link here hears of it at once. One that has been taken over passes it
+                        // on when it leaves, so that it need not be asked of every message.
+                        if self.online.is_none() {
+                            change = self.require_session(change);
+                        }
+                        let change = self.tell(change, |of, _| Post::Mail(of));
                         let job = Job::Ask { call, request: Request::Send(message) };
                         self.write(job, change, after, fx);
                     }
                 }
             }
-            Request::Invoke(method) if self.enabled().is_none() => {
-                self.not_found(call, Request::Invoke(method), fx);
-            }
-            Request::Invoke(method) => self.invoke(call, method, fx),
+            Request::Invoke(method) => self.call(call, method, fx),
+            Request::InvokeHere(method) => self.call_for_another(call, method, fx),
+            Request::Repair(node) => self.repair(call, node, fx),
             Request::PatchTwin(patch, if_match) => {
                 self.write_twin(call, patch, if_match, false, fx);
             }

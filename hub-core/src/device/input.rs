@@ -1,12 +1,14 @@
 //! Everything that can happen to one device or module.
 
+use bytes::Bytes;
+
 use crate::envelope::Message;
-use crate::error::{CloseReason, DisconnectCause};
+use crate::error::{CloseReason, DisconnectCause, HubError};
 use crate::frame::{Disposition, Inbound, LockToken};
 use crate::hello::{Grant, SessionMode};
-use crate::id::{CallId, LinkId};
-use crate::method::MethodCall;
-use crate::store::{Item, Outcome, Record};
+use crate::id::{CallId, Epoch, LinkId};
+use crate::method::{MethodCall, MethodReply};
+use crate::store::{DocumentRef, Item, Outcome, Record};
 use crate::twin::ServicePatch;
 
 /// Somebody who has been authenticated.
@@ -31,12 +33,16 @@ pub enum Request {
     Settle(LockToken, Disposition),
     /// Remove all messages, locked ones included.
     Purge,
-    /// Call a direct method.
+    /// Call a direct method, wherever the device is connected.
     Invoke(MethodCall),
+    /// The same on behalf of another node: only if the device is connected here.
+    InvokeHere(MethodCall),
     /// Merge into tags and desired properties, if the twin has this etag.
     PatchTwin(ServicePatch, Option<String>),
     /// Replace tags and desired properties, if the twin has this etag.
     ReplaceTwin(ServicePatch, Option<String>),
+    /// End the session of a connection that the node with this document held, and lost.
+    Repair(DocumentRef),
 }
 
 /// Everything that can happen.
@@ -70,6 +76,13 @@ pub enum Input {
     Expel(CloseReason),
     /// A hint: something of this device may have changed elsewhere.
     Changed,
+    /// Another node has put a message into the mailbox, or given one back.
+    Mail,
+    /// Another node has written the desired properties while the device was connected in this epoch:
+    /// their version, and the patch.
+    Desired(Epoch, u64, Bytes),
+    /// Another node has made a call, or could not.
+    Answered(CallId, Box<Result<MethodReply, HubError>>),
     /// Time has passed.
     Tick,
 }

@@ -3,13 +3,17 @@
 use bytes::Bytes;
 
 use super::cache::Slot;
+use super::events::needs_twin;
 use super::input::{Arrival, Request};
 use crate::delivery::{MessageOutcome, Offered};
+use crate::envelope::EventSource;
 use crate::error::DisconnectCause;
 use crate::frame::{Disposition, Guarantee, Interest, LockToken, Subscriptions};
 use crate::id::{CallId, Epoch, LinkId, Tag};
+use crate::method::{Holder, Patient};
+use crate::route::Routing;
 use crate::session::Session;
-use crate::store::Item;
+use crate::store::{Entries, Item, ItemRef};
 use crate::time::Timestamp;
 
 /// Who gets the answer.
@@ -29,9 +33,10 @@ pub(crate) enum Job {
         arrival: Box<Arrival>,
         gone: Option<DisconnectCause>,
     },
-    /// `released` are the claims the link held.
+    /// `released` are the claims the link held; `generation` is that of the identity it had.
     Leave {
         epoch: Epoch,
+        generation: u64,
         cause: DisconnectCause,
         released: Vec<Offered>,
     },
@@ -67,6 +72,8 @@ pub(crate) enum Job {
         call: CallId,
         request: Request,
     },
+    /// Events that are routed by the twin.
+    Telemetry(Vec<Sent>),
     /// What a receive or purge claimed.
     Took {
         call: CallId,
@@ -74,10 +81,35 @@ pub(crate) enum Job {
         limit: u32,
         items: Vec<Item>,
     },
+    /// A direct method, for which it is to be found out where the device is.
+    Call(Patient),
+    /// Takes a call back from the inbox of another node.
+    Recall {
+        caller: CallId,
+        at: ItemRef,
+    },
+    /// Looks where the device is that calls wait for.
+    Seek,
+    /// Another node has written the desired properties.
+    Notice {
+        epoch: Epoch,
+        version: u64,
+        patch: Bytes,
+    },
+    /// Tells the device all its desired properties.
+    CatchUp,
     /// `fresh` once who may be here has been read again.
     Review {
         fresh: bool,
     },
+}
+
+/// Events of a link, and what their receipt names.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sent {
+    pub(crate) link: LinkId,
+    pub(crate) tag: Tag,
+    pub(crate) events: Entries,
 }
 
 /// What messages are claimed for, when it is not to offer them.
@@ -98,18 +130,35 @@ pub(crate) enum Found {
 }
 
 impl Job {
-    pub(crate) fn needs(&self) -> &'static [Slot] {
+    pub(crate) fn needs(&self, routing: &Routing) -> &'static [Slot] {
         match self {
+            Self::Connect { .. } if needs_twin(routing, EventSource::ConnectionState) => {
+                &[Slot::Identity, Slot::Session, Slot::Twin]
+            }
+            Self::Leave { .. } if needs_twin(routing, EventSource::ConnectionState) => {
+                &[Slot::Session, Slot::Twin]
+            }
             Self::Connect { .. } | Self::Review { .. } => &[Slot::Identity, Slot::Session],
-            Self::Leave { .. } | Self::Subscribe { .. } => &[Slot::Session],
+            Self::Call(_) => &[Slot::Identity, Slot::Session],
+            Self::Leave { .. } | Self::Subscribe { .. } | Self::Seek => &[Slot::Session],
+            Self::Telemetry(_) => &[Slot::Twin],
             Self::Report { .. } => &[Slot::Session, Slot::Twin],
-            Self::GetTwin { .. } => &[Slot::Twin],
+            Self::GetTwin { .. } | Self::CatchUp => &[Slot::Twin],
             Self::Ask { request, .. } => match request {
-                Request::Send(_) | Request::Invoke(_) => &[Slot::Identity],
-                Request::PatchTwin(..) | Request::ReplaceTwin(..) => &[Slot::Identity, Slot::Twin],
+                Request::Send(_) | Request::Invoke(_) => &[Slot::Identity, Slot::Session],
+                Request::InvokeHere(_) => &[Slot::Identity],
+                Request::PatchTwin(..) | Request::ReplaceTwin(..) => {
+                    &[Slot::Identity, Slot::Session, Slot::Twin]
+                }
+                Request::Repair(_) => &[Slot::Session],
                 Request::Receive(_) | Request::Settle(..) | Request::Purge => &[],
             },
-            Self::Settle { .. } | Self::Bury(_) | Self::Release(_) | Self::Took { .. } => &[],
+            Self::Settle { .. }
+            | Self::Bury(_)
+            | Self::Release(_)
+            | Self::Took { .. }
+            | Self::Recall { .. }
+            | Self::Notice { .. } => &[],
         }
     }
 }
@@ -117,6 +166,7 @@ impl Job {
 /// What is true once the change in flight is committed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum After {
+    Routed,
     Connected { session: Box<Session>, present: bool },
     Left { session: Box<Session> },
     Subscribed { session: Box<Session>, subscriptions: Subscriptions },
@@ -126,5 +176,8 @@ pub(crate) enum After {
     Released,
     Sent { expiry: Timestamp },
     TwinWritten { notice: Option<(u64, Bytes)> },
+    CallSent { holder: Holder },
+    Recalled,
+    Repaired { session: Box<Session>, epoch: Epoch },
     Purged,
 }

@@ -14,14 +14,18 @@
 //! **Invariant:** at most one change of a device is in flight, telemetry aside.
 
 mod cache;
+mod calls;
 mod decide;
 mod effect;
+pub(crate) mod events;
 mod input;
 mod job;
 mod messages;
 mod outcome;
 mod pipeline;
+mod posts;
 mod sessions;
+mod telemetry;
 mod twins;
 
 use std::collections::VecDeque;
@@ -29,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::cache::{Documents, Slot};
+use self::calls::Away;
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
@@ -38,10 +43,11 @@ use crate::frame::{Inbound, Interest, Outbound, Subscriptions};
 use crate::hello::Grant;
 use crate::id::{Address, CallId, Epoch, LinkId, NodeId, Partition};
 use crate::limits::Limits;
-use crate::method::{Correlator, Dispatch, Ended};
-use crate::security::Registered;
+use crate::method::{Correlator, Dispatch, Ended, Patient};
+use crate::route::Routing;
 use crate::store::{Change, Entries};
 use crate::time::Timestamp;
+use crate::twin::Notices;
 
 /// What all machines of a node share.
 #[derive(Debug, PartialEq)]
@@ -52,6 +58,8 @@ pub struct Setup {
     pub node: NodeId,
     /// Partitions of the log.
     pub partitions: u16,
+    /// Where events go.
+    pub routing: Arc<Routing>,
 }
 
 /// A live connection.
@@ -62,6 +70,7 @@ struct Online {
     subscriptions: Subscriptions,
     stored: bool,
     grant: Grant,
+    notices: Notices,
 }
 
 /// What the pipeline waits for.
@@ -84,6 +93,8 @@ pub struct Device {
     online: Option<Online>,
     mailbox: Mailbox,
     methods: Correlator,
+    /// What concerns the connection that another node may hold.
+    away: Option<Box<Away>>,
     jobs: VecDeque<Job>,
     busy: Busy,
     /// All that the job in hand decides on was read for it.
@@ -94,6 +105,8 @@ pub struct Device {
     rounds: u32,
     /// The job in hand has met a full queue of feedback.
     mute_feedback: bool,
+    /// The job in hand has met a full inbox of another node.
+    mute_posts: bool,
 }
 
 /// How long after a failed claim the next is tried.
@@ -115,20 +128,27 @@ impl Device {
             online: None,
             mailbox: Mailbox::default(),
             methods: Correlator::default(),
+            away: None,
             jobs: VecDeque::new(),
             busy: Busy::No,
             fresh: false,
             again: false,
             rounds: 0,
             mute_feedback: false,
+            mute_posts: false,
         }
     }
 
-    /// The change that appends a device's events. Telemetry is no change of the device, so it waits
-    /// for none of its jobs; this is all there is to it.
+    /// The change that appends a device's events as they are. Telemetry is no change of the device,
+    /// so it waits for none of its jobs; as long as no route looks at it, this is all there is to it.
     #[must_use]
     pub fn append(partition: Partition, now: Timestamp, events: Entries) -> Change {
         Change::new().append(partition, now, events)
+    }
+
+    /// From now on events go elsewhere. What was decided before stays.
+    pub(crate) fn configure(&mut self, setup: Arc<Setup>) {
+        self.setup = setup;
     }
 
     /// The one way in. `now` never goes back: a smaller one is read as the last.
@@ -142,7 +162,7 @@ impl Device {
             Input::Leave(link, cause) => self.leave(link, cause, fx),
             Input::Frame(link, frame) => self.frame(link, frame, fx),
             Input::Ask(call, request) => self.ask(call, request, fx),
-            Input::Cancel(call) => self.cancel(call),
+            Input::Cancel(call) => self.cancel(call, fx),
             Input::Loaded(records) => self.loaded(records, fx),
             Input::ReadFailed => self.read_again(fx),
             Input::Claimed(purpose, limit, items) => self.claimed(purpose, limit, items, fx),
@@ -157,10 +177,16 @@ impl Device {
                     self.enqueue(Job::Review { fresh: false }, fx);
                 }
             }
+            Input::Mail => self.mailbox.stir(),
+            Input::Desired(epoch, version, patch) => {
+                self.heard_of_desired(epoch, version, patch, fx);
+            }
+            Input::Answered(call, result) => self.answered(call, *result, fx),
             Input::Tick => self.tick(fx),
         }
         self.advance(fx);
         self.fetch(fx);
+        self.tidy_away();
     }
 
     /// When to call again if nothing else happens. A call too early does nothing.
@@ -169,7 +195,9 @@ impl Device {
         let listens = self.subscribed(Interest::Messages);
         let mailbox = self.mailbox.deadline().filter(|_| listens || self.mailbox.out() > 0);
         let expiry = self.online.as_ref().and_then(|online| self.expiry(&online.grant));
-        [self.methods.deadline(), mailbox, expiry].into_iter().flatten().min()
+        let away = self.away.as_ref().and_then(|away| away.deadline());
+        let notices = self.online.as_ref().and_then(|online| online.notices.deadline());
+        [self.methods.deadline(), mailbox, expiry, away, notices].into_iter().flatten().min()
     }
 
     /// Whether nothing would be lost if this machine were dropped and made anew.
@@ -179,6 +207,7 @@ impl Device {
             && self.jobs.is_empty()
             && self.busy == Busy::No
             && self.methods.is_idle()
+            && self.away.is_none()
             && self.mailbox.is_idle()
     }
 
@@ -226,11 +255,7 @@ impl Device {
 
     fn frame(&mut self, link: LinkId, frame: Inbound, fx: &mut Effects) {
         match frame {
-            Inbound::Telemetry(tag, events) => {
-                let partition = self.address.partition(self.setup.partitions);
-                let change = Self::append(partition, self.now, events);
-                fx.appends.push(Append { link, tag, change });
-            }
+            Inbound::Telemetry(tag, events) => self.telemetry(link, tag, events, fx),
             Inbound::Settle(tag, token, disposition) => {
                 let by = By::Link(link, tag);
                 let job = Job::Settle { by, token, disposition, found: Found::NotYet };
@@ -269,12 +294,7 @@ impl Device {
 
     fn ask(&mut self, call: CallId, request: Request, fx: &mut Effects) {
         match request {
-            // A call needs no change, so it need not wait for one: only for the identity.
-            Request::Invoke(method)
-                if self.documents.identity.get().is_some_and(Registered::is_enabled) =>
-            {
-                self.invoke(call, method, fx);
-            }
+            Request::Invoke(method) => self.call(call, method, fx),
             Request::Settle(token, disposition) => {
                 let by = By::Call(call);
                 self.enqueue(Job::Settle { by, token, disposition, found: Found::NotYet }, fx);
@@ -284,22 +304,16 @@ impl Device {
     }
 
     /// What waits is taken back; what is in hand is done, and answered to nobody.
-    fn cancel(&mut self, call: CallId) {
-        self.methods.cancel(call);
-        let of = |job: &Job| matches!(job, Job::Ask { call: c, .. } if *c == call);
+    fn cancel(&mut self, call: CallId, fx: &mut Effects) {
+        self.cancel_call(call, fx);
+        let of = |job: &Job| match job {
+            Job::Ask { call: caller, .. } | Job::Call(Patient { caller, .. }) => *caller == call,
+            _ => false,
+        };
         if let Some(at) = self.jobs.iter().position(of)
             && !(at == 0 && self.busy != Busy::No)
         {
             self.jobs.remove(at);
-        }
-    }
-
-    fn invoke(&mut self, call: CallId, method: crate::method::MethodCall, fx: &mut Effects) {
-        let listening = self.subscribed(Interest::Methods);
-        match self.methods.begin(call, method, listening, self.now, &self.setup.limits) {
-            Ok(Some(dispatch)) => self.dispatch(vec![dispatch], fx),
-            Ok(None) => {}
-            Err(ended) => Self::end([ended], fx),
         }
     }
 
@@ -320,7 +334,10 @@ impl Device {
     }
 
     fn tick(&mut self, fx: &mut Effects) {
-        Self::end(self.methods.tick(self.now), fx);
+        self.tick_calls(fx);
+        if self.online.as_mut().is_some_and(|online| online.notices.tick(self.now)) {
+            self.enqueue(Job::CatchUp, fx);
+        }
         self.mailbox.tick(self.now);
         let expired = self
             .online

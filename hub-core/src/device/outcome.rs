@@ -7,7 +7,6 @@ use super::input::Request;
 use super::job::{After, Found, Job, Taking};
 use crate::delivery::MessageOutcome;
 use crate::error::{ErrorKind, HubError};
-use crate::frame::{Interest, Outbound};
 use crate::store::{Issued, QueueId, QueueKind};
 
 impl Device {
@@ -29,6 +28,7 @@ impl Device {
                 self.documents.session = Cached::Known(issued.version, session);
                 self.subscribed_now(link, tag, subscriptions, fx);
             }
+            (Job::Telemetry(sent), After::Routed) => Self::routed(sent, fx),
             (Job::Report { link, tag, .. }, After::Reported { version }) => {
                 self.twin_is(issued);
                 self.reported(link, tag, version, fx);
@@ -64,11 +64,18 @@ impl Device {
                 if let Some(twin) = self.documents.twin.get() {
                     fx.answer(call, Answer::Twin(Box::new(twin.clone())));
                 }
-                if let (Some(online), Some((version, patch))) = (&self.online, notice)
-                    && online.subscriptions.has(Interest::DesiredProperties)
-                {
-                    fx.say(online.link, Outbound::Desired(version, patch));
+                if let Some((version, patch)) = notice {
+                    self.notice(version, patch, fx);
                 }
+            }
+            (Job::Call(patient), After::CallSent { holder }) => {
+                self.call_sent(patient, holder, issued);
+            }
+            (Job::Recall { caller, .. }, After::Recalled) => self.recalled(caller, fx),
+            (Job::Ask { call, .. }, After::Repaired { session, epoch }) => {
+                self.documents.session = Cached::Known(issued.version, session);
+                self.repaired(epoch, fx);
+                fx.answer(call, Answer::Done);
             }
             (Job::Took { call, taking: Taking::Purge(before), limit, items }, After::Purged) => {
                 for item in &items {
@@ -120,13 +127,15 @@ impl Device {
                     self.jobs.push_front(Job::Release(vec![one]));
                 }
             }
-            Job::Bury(_) | Job::Release(_) => {}
+            // It was claimed: the other node has the call.
+            Job::Bury(_) | Job::Release(_) | Job::Recall { .. } => {}
             Job::Took { call, taking: Taking::Purge(purged), .. } if again => {
                 self.again = true;
                 self.purge_on(call, purged, fx);
             }
-            // Nobody waits for a link to leave, so nobody would ask again.
-            job if again || matches!(job, Job::Leave { .. }) => {
+            // Nobody waits for a link to leave, so nobody would ask again. Events are not refused
+            // because the twin they are routed by does not hold still.
+            job if again || matches!(job, Job::Leave { .. } | Job::Telemetry(_)) => {
                 self.again = true;
                 self.jobs.push_front(job);
             }
@@ -151,6 +160,20 @@ impl Device {
                     format!("the queue of {} holds {limit} messages, its limit", self.address),
                 ),
             );
+        }
+        if queue.kind == QueueKind::Inbox {
+            return match job {
+                Job::Call(patient) => fx.fail(
+                    patient.caller,
+                    HubError::new(ErrorKind::Throttled, "the device's node takes nothing more"),
+                ),
+                // Done all the same, and found by polling. A twin was changed in place.
+                job => {
+                    self.documents.forget();
+                    (self.mute_posts, self.again) = (true, true);
+                    self.jobs.push_front(job);
+                }
+            };
         }
         // No room for the feedback: the message goes all the same.
         self.mute_feedback = true;

@@ -2,11 +2,11 @@
 //! refused.
 
 use super::cache::{Documents, Slot};
-use super::effect::{Answer, Effects};
+use super::effect::{Answer, Effects, Said};
 use super::job::{After, By, Found, Job};
 use super::{Busy, Device};
 use crate::delivery::Offered;
-use crate::error::{ErrorKind, HubError};
+use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::frame::Outbound;
 use crate::hello::Refusal;
 use crate::store::{Ask, Change, Outcome, QueueId, Record};
@@ -21,6 +21,8 @@ impl Device {
                 | Job::Report { .. }
                 | Job::GetTwin { .. }
                 | Job::Ask { .. }
+                | Job::Call(_)
+                | Job::Notice { .. }
                 | Job::Settle { by: By::Call(_), .. }
         );
         if sheds && self.jobs.len() >= self.setup.limits.device_inbox_max {
@@ -34,6 +36,7 @@ impl Device {
                 Job::Ask { call, .. } | Job::Settle { by: By::Call(call), .. } => {
                     fx.fail(call, error);
                 }
+                Job::Call(patient) => fx.fail(patient.caller, error),
                 Job::Report { link, tag, .. } => fx.refuse_report(link, tag, error),
                 Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag } => {
                     fx.say(link, Outbound::Refused(tag, error));
@@ -50,7 +53,7 @@ impl Device {
         while self.busy == Busy::No {
             let Some(job) = self.jobs.front() else { return };
             let missing: Vec<Slot> = job
-                .needs()
+                .needs(&self.setup.routing)
                 .iter()
                 .copied()
                 .filter(|slot| !self.documents.is_known(*slot))
@@ -65,6 +68,7 @@ impl Device {
             if !std::mem::take(&mut self.again) {
                 self.rounds = 0;
                 self.mute_feedback = false;
+                self.mute_posts = false;
             }
             self.decide(job, fx);
             self.fresh = false;
@@ -84,7 +88,8 @@ impl Device {
         match std::mem::replace(&mut self.busy, Busy::No) {
             Busy::Reading(slots) => {
                 let mut readable = true;
-                let needs = self.jobs.front().map_or(0, |job| job.needs().len());
+                let needs = self.jobs.front();
+                let needs = needs.map_or(0, |job| job.needs(&self.setup.routing).len());
                 self.fresh = slots.len() == needs;
                 for (slot, record) in slots.into_iter().zip(records) {
                     readable &= self.documents.load(slot, record).is_ok();
@@ -149,12 +154,28 @@ impl Device {
                 fx.answer(call, Answer::Refused(Refusal::Unavailable(message)));
             }
             Some(Job::Ask { call, .. } | Job::Took { call, .. }) => fx.fail(call, error),
+            Some(Job::Call(patient)) => fx.fail(patient.caller, error),
             Some(Job::Report { link, tag, .. }) => fx.refuse_report(link, tag, error),
             Some(Job::Subscribe { link, tag, .. } | Job::GetTwin { link, tag }) => {
                 fx.say(link, Outbound::Refused(tag, error));
             }
             Some(Job::Settle { by, .. }) => Self::answer_settle(by, Err(error), fx),
-            Some(Job::Leave { .. } | Job::Bury(_) | Job::Release(_) | Job::Review { .. })
+            Some(Job::Seek) => self.seek(),
+            Some(Job::Telemetry(sent)) => {
+                // Not acknowledged, so not lost: the peer sends it again when it comes back.
+                for one in sent {
+                    fx.said.push(Said::Close(one.link, CloseReason::Internal));
+                }
+            }
+            Some(
+                Job::Leave { .. }
+                | Job::Bury(_)
+                | Job::Release(_)
+                | Job::Recall { .. }
+                | Job::Notice { .. }
+                | Job::CatchUp
+                | Job::Review { .. },
+            )
             | None => {}
         }
     }

@@ -5,11 +5,13 @@ use bytes::Bytes;
 use super::Device;
 use super::cache::Cached;
 use super::effect::{Answer, Effects};
+use super::events::twin_changed;
 use super::input::Request;
 use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
 use crate::frame::{Interest, Outbound};
 use crate::id::{CallId, LinkId, Tag};
+use crate::inbox::Post;
 use crate::store::{Change, Key};
 use crate::twin::{Patch, ServicePatch, TwinChange};
 
@@ -44,8 +46,9 @@ impl Device {
                 // The twin is changed in place; until the outcome is known nobody reads it,
                 // and a refusal forgets it.
                 let after = After::Reported { version: twin.reported_version() };
-                let change = Change::new().require(&session).replace(&guard, twin.encode());
-                self.write(job, change, after, fx);
+                let write = Change::new().require(&session).replace(&guard, twin.encode());
+                let event = twin_changed(&self.setup, &self.address, &change, twin);
+                self.write(job, write.and(event), after, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {
@@ -81,7 +84,11 @@ impl Device {
             _ if !self.subscribed(Interest::TwinResponses) => {
                 fx.say(link, Outbound::Receipt(tag));
             }
-            Some(twin) => fx.say(link, Outbound::Twin(tag, twin.device_view())),
+            Some(twin) => {
+                let version = twin.desired_version();
+                fx.say(link, Outbound::Twin(tag, twin.device_view()));
+                self.knows_desired(version, fx);
+            }
             None => fx.say(link, Outbound::Refused(tag, HubError::not_found(&self.address))),
         }
     }
@@ -113,10 +120,16 @@ impl Device {
         };
         match result {
             Ok(change) if !change.is_empty() => {
-                let after = After::TwinWritten { notice: notice_of(&change) };
-                let write = Change::new().replace(&guard, twin.encode());
+                let notice = notice_of(&change);
+                let event = twin_changed(&self.setup, &self.address, &change, twin);
+                let mut write = Change::new().replace(&guard, twin.encode());
+                if let Some((version, patch)) = notice.clone() {
+                    write = self.require_session(write);
+                    write = self.tell(write, |of, epoch| Post::Desired(of, epoch, version, patch));
+                }
+                let after = After::TwinWritten { notice };
                 let request = request(patch, if_match);
-                self.write(Job::Ask { call, request }, write, after, fx);
+                self.write(Job::Ask { call, request }, write.and(event), after, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {

@@ -35,7 +35,7 @@ impl Hub {
             return Err(Refusal::Unavailable("the hub shuts down"));
         }
         let authenticator = self.core().authenticator.clone();
-        authenticator.device(self, hello).await
+        authenticator.as_ref().device(self, hello).await
     }
 
     /// Authenticates a back end by its token.
@@ -44,7 +44,7 @@ impl Hub {
     /// [`Refusal`], as for a connection.
     pub async fn authenticate_service(&self, token: &str) -> Result<Principal, Refusal> {
         let authenticator = self.core().authenticator.clone();
-        let granted = authenticator.service(self, token).await;
+        let granted = authenticator.as_ref().service(self, token).await;
         if let Err(refusal) = &granted {
             self.core().meter.refused(refusal);
             tracing::info!(kind = refusal_name(refusal), %refusal, "back end refused");
@@ -71,7 +71,7 @@ impl Hub {
     pub async fn authorize(&self, actor: Actor<'_>, action: Action<'_>) -> Result<(), HubError> {
         match &self.core().authorizer {
             None => Ok(()),
-            Some(authorizer) => match authorizer.authorize(actor, action).await {
+            Some(authorizer) => match authorizer.as_ref().authorize(actor, action).await {
                 Decision::Allow => Ok(()),
                 Decision::Deny => {
                     Err(HubError::new(ErrorKind::Forbidden, "denied by the application"))
@@ -110,6 +110,9 @@ impl Hub {
     async fn admit(&self, hello: Hello) -> Result<Link, Refusal> {
         let core = &self.inner.core;
         let place = Place::take(core).ok_or(Refusal::Unavailable("too many connections"))?;
+        if !core.membership.is_joined() {
+            return Err(Refusal::Unavailable("this node is not part of the hub"));
+        }
         let grant = self.grant(&hello).await?;
         let actor = Actor::Device(&hello.address);
         if self.authorize(actor, Action::Connect(&hello)).await.is_err() {

@@ -8,12 +8,19 @@ use super::clock::{Clock, SystemClock};
 use super::core::{Core, Parts};
 use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
 use super::hub::Hub;
+use super::membership::JoinError;
+use super::roster;
+use super::routing::{Named, Router};
 use super::shard::Shard;
+use crate::blob::BlobStore;
 use crate::device::Setup;
+use crate::endpoint::Endpoint;
+use crate::envelope::EventSource;
 use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
+use crate::route::{EnrichmentSpec, FallbackSpec, RouteSpec, Routing, RoutingError, RoutingSpec};
 use crate::security::{HubNames, Policies, Policy, PolicyError};
-use crate::store::Store;
+use crate::store::{Query, Store};
 
 /// Partitions of the log if nothing else is said.
 pub const PARTITIONS_DEFAULT: u16 = 4;
@@ -36,6 +43,12 @@ pub enum BuildError {
     /// The operating system gave no random numbers.
     #[error("no random numbers")]
     Random(#[from] getrandom::Error),
+    /// This node cannot be part of the hub.
+    #[error("the node cannot join")]
+    Join(#[from] JoinError),
+    /// The routes, enrichments or endpoints cannot be used.
+    #[error("the routes cannot be used")]
+    Routing(#[from] RoutingError),
     /// Started outside a tokio runtime.
     #[error("a hub is started within a tokio runtime")]
     NoRuntime,
@@ -44,6 +57,7 @@ pub enum BuildError {
 /// Sets a hub up. Every setting has a default but the store.
 pub struct HubBuilder {
     store: Arc<dyn Store>,
+    queries: Option<Arc<dyn Query>>,
     names: Vec<String>,
     node: Option<NodeId>,
     partitions: u16,
@@ -52,7 +66,10 @@ pub struct HubBuilder {
     extra: Vec<Policy>,
     authenticator: Arc<dyn Authenticator>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    blobs: Option<Arc<dyn BlobStore>>,
     clock: Arc<dyn Clock>,
+    routing: RoutingSpec,
+    endpoints: Vec<Named>,
 }
 
 impl std::fmt::Debug for HubBuilder {
@@ -69,6 +86,7 @@ impl HubBuilder {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            queries: None,
             names: Vec::new(),
             node: None,
             partitions: PARTITIONS_DEFAULT,
@@ -77,7 +95,10 @@ impl HubBuilder {
             extra: Vec::new(),
             authenticator: Arc::new(RegistryAuthenticator),
             authorizer: None,
+            blobs: None,
             clock: Arc::new(SystemClock),
+            routing: RoutingSpec::default(),
+            endpoints: Vec::new(),
         }
     }
 
@@ -89,7 +110,18 @@ impl HubBuilder {
         self
     }
 
+    /// Finds twins by what is in them, for twin queries: for a store that can, the same one. Without
+    /// it a query reads all twins.
+    #[must_use]
+    pub fn queries(mut self, queries: impl Query) -> Self {
+        self.queries = Some(Arc::new(queries));
+        self
+    }
+
     /// Names this node, where several share a store. The default is random.
+    ///
+    /// A name belongs to one process at a time. While that runs, another one is refused; when it
+    /// has died, the name can be used again within a few seconds: see [`JoinError`].
     #[must_use]
     pub fn node(mut self, node: NodeId) -> Self {
         self.node = Some(node);
@@ -139,6 +171,13 @@ impl HubBuilder {
         self
     }
 
+    /// Sets where devices upload files to. Without one they cannot.
+    #[must_use]
+    pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(blobs);
+        self
+    }
+
     /// Sets the source of time. The default is the machine's clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -146,8 +185,48 @@ impl HubBuilder {
         self
     }
 
+    /// Adds routes. Without any, telemetry goes to the built-in log, and there are no other events.
+    /// With some, telemetry that none of them takes still goes there: see
+    /// [`HubBuilder::fallback_route`].
+    #[must_use]
+    pub fn routes(mut self, routes: impl IntoIterator<Item = RouteSpec>) -> Self {
+        self.routing.routes.extend(routes);
+        self
+    }
+
+    /// Adds a route that puts all events of a source into the built-in log.
+    #[must_use]
+    pub fn event_source(self, source: EventSource) -> Self {
+        self.routes([RouteSpec::of_source(source)])
+    }
+
+    /// Decides what becomes of telemetry that no route takes. The default is the built-in log.
+    #[must_use]
+    pub fn fallback_route(mut self, fallback: FallbackSpec) -> Self {
+        self.routing.fallback = fallback;
+        self
+    }
+
+    /// Adds an application property to events on their way to some endpoints.
+    #[must_use]
+    pub fn enrichment(mut self, enrichment: EnrichmentSpec) -> Self {
+        self.routing.enrichments.push(enrichment);
+        self
+    }
+
+    /// Defines an endpoint for routes to name. One of the same name on several nodes of a hub is
+    /// one endpoint: one node at a time brings it events.
+    #[must_use]
+    pub fn endpoint(mut self, name: &str, endpoint: impl Endpoint) -> Self {
+        self.endpoints.push(Named { name: name.into(), endpoint: Arc::new(endpoint) });
+        self
+    }
+
     /// Starts the hub, in the tokio runtime that this is called in. It stops when its last handle
     /// is dropped.
+    ///
+    /// A store that does not answer at once is not waited for: [`Hub::joined`] tells when devices may
+    /// connect, or why they cannot.
     ///
     /// # Errors
     /// [`BuildError`] for settings that cannot work.
@@ -174,21 +253,34 @@ impl HubBuilder {
         let mut names = self.names.iter();
         let first = names.next().map_or("localhost", String::as_str);
         let names = names.fold(HubNames::new(first), |names, alias| names.with_alias(alias));
-        let setup = Arc::new(Setup { limits: self.limits, node, partitions: self.partitions });
+        let defined = self.endpoints.iter().map(|named| &*named.name);
+        let routing = Routing::new(names.primary(), self.routing, defined, &self.limits)?;
+        let routing = Arc::new(routing);
+        let setup = Arc::new(Setup {
+            limits: self.limits,
+            node,
+            partitions: self.partitions,
+            routing: routing.clone(),
+        });
         let core = Arc::new(Core::new(Parts {
             store: self.store,
+            queries: self.queries,
             clock: self.clock,
             setup,
             names,
             policies,
             authenticator: self.authenticator,
             authorizer: self.authorizer,
+            blobs: self.blobs,
             runtime,
+            run: prefix,
+            router: Router::new(routing, self.endpoints),
         }));
         let shards = (0..self.partitions)
             .map(|number| Shard::new(core.clone(), Partition(number), u128::from(prefix)))
             .collect();
-        Ok(Hub::start(core, shards))
+        let joining = roster::begin(&core)?;
+        Ok(Hub::start(core, shards, joining))
     }
 }
 
@@ -208,8 +300,17 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     if limits.c2d_delivery_count_max == 0 {
         return Err(BuildError::Limit("c2d_delivery_count_max", "must not be zero"));
     }
+    if limits.endpoint_batch_max == 0 {
+        return Err(BuildError::Limit("endpoint_batch_max", "must not be zero"));
+    }
+    if limits.endpoint_tenure <= limits.endpoint_timeout {
+        return Err(BuildError::Limit("endpoint_tenure", "must be longer than endpoint_timeout"));
+    }
     if limits.c2d_lock.is_zero() || limits.feedback_lock.is_zero() {
         return Err(BuildError::Limit("c2d_lock", "must not be zero"));
+    }
+    if limits.file_notification_lock.is_zero() {
+        return Err(BuildError::Limit("file_notification_lock", "must not be zero"));
     }
     Ok(())
 }

@@ -3,10 +3,14 @@
 //! Group commit needs no timer: while a batch is out, the next one fills. Whoever adds the first
 //! change while nothing is out leads: it sends the batch itself, and if the store answers at once,
 //! hands out the results itself. Only a batch that really has to be waited for gets a task.
+//!
+//! **Invariant:** one at a time leads, from sending a batch until its results are handed out and
+//! nothing waits. So results are handed out in the order of the changes, and a link has its receipts
+//! in the order of its events (T14).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -15,12 +19,14 @@ use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::asking::Asker;
+use super::inbox::nudges_of;
 use super::line::{Line, lock};
 use super::meter::{Began, Load, Meter, Waits};
 use super::once::{Boxed, poll_once};
 use crate::id::{LinkId, Tag};
 use crate::limits::Limits;
-use crate::store::{Batch, BatchId, Change, Outcome, Store, StoreError, StoreErrorKind};
+use crate::route::outbox;
+use crate::store::{Batch, BatchId, Change, Op, Outcome, Store, StoreError, StoreErrorKind};
 
 /// Who is told what became of a change.
 pub(crate) enum Done {
@@ -40,7 +46,8 @@ struct Waiting {
 
 #[derive(Default)]
 struct State {
-    in_flight: bool,
+    /// Somebody leads: a batch is out, or its results are being handed out.
+    led: bool,
     failed: bool,
     waiting: VecDeque<Waiting>,
     bytes: usize,
@@ -53,7 +60,7 @@ impl State {
     /// Nothing goes to the store any more, and whoever waits for room is let go.
     fn fail(&mut self) -> HashMap<LinkId, Waker> {
         self.failed = true;
-        self.in_flight = false;
+        self.led = false;
         self.bytes = 0;
         self.waits.taken(self.waiting.len());
         self.waiting.clear();
@@ -67,17 +74,20 @@ struct Sent {
     done: Vec<Done>,
     load: Load,
     began: Began,
-    appends: bool,
+    appends: Appends,
 }
 
-type Committing = Boxed<(Batch, Result<Vec<Outcome>, StoreError>)>;
+type Answered = (Batch, Result<Vec<Outcome>, StoreError>);
+type Committing = Boxed<Answered>;
+/// A commit that was tried once: answered at once, or to be waited for.
+type Polled = Result<Answered, Committing>;
 
 /// What a shard does with answered changes.
 pub(crate) trait Finish: Send + Sync + 'static {
     /// These changes are answered, in order. May add more.
     fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>);
-    /// Entries were appended.
-    fn appended(&self);
+    /// Entries were appended; some of them to the outbox.
+    fn appended(&self, outbox: bool);
     /// The store cannot be used any more.
     fn fatal(&self, error: &StoreError);
     /// The store does not answer (`true`), or does again.
@@ -196,15 +206,34 @@ impl Committer {
     /// Whether nothing waits and nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         let state = lock(&self.state);
-        state.waiting.is_empty() && !state.in_flight && !state.failed
+        state.waiting.is_empty() && !state.led && !state.failed
     }
 
-    fn take(&self) -> Option<(Batch, Sent)> {
+    /// Begins to lead, if nobody does, with what waits.
+    fn begin(&self) -> Option<(Batch, Sent)> {
+        let state = lock(&self.state);
+        if state.led { None } else { self.take(state) }
+    }
+
+    /// Goes on leading with what waits, or leads no more.
+    fn go_on(&self) -> Option<(Batch, Sent)> {
         let mut state = lock(&self.state);
-        if state.in_flight || state.waiting.is_empty() || state.failed {
+        state.led = false;
+        self.take(state)
+    }
+
+    /// What waits, while results are yet to be handed out: whoever leads goes on leading, whether
+    /// there is anything or not.
+    fn go_ahead(&self) -> Option<(Batch, Sent)> {
+        self.take(lock(&self.state))
+    }
+
+    /// The next batch, to be led by whoever takes it.
+    fn take(&self, mut state: MutexGuard<'_, State>) -> Option<(Batch, Sent)> {
+        if state.waiting.is_empty() || state.failed {
             return None;
         }
-        state.in_flight = true;
+        state.led = true;
         let most = state.waiting.len().min(self.limits.batch_changes_max.max(1));
         let mut changes = Vec::with_capacity(most);
         let mut done = Vec::with_capacity(most);
@@ -239,9 +268,10 @@ impl Committer {
         let id = BatchId(self.prefix | u128::try_from(number).unwrap_or(0));
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         self.counters.changes.fetch_add(changes.len(), Ordering::Relaxed);
-        let appends = changes.iter().any(has_append);
+        let appends = Appends::of(&changes);
         let sent = Sent { id, done, load, began: Began::now(), appends };
-        Some((Batch { id, changes, nudges: Vec::new() }, sent))
+        let nudges = nudges_of(&changes);
+        Some((Batch { id, changes, nudges }, sent))
     }
 
     fn commit(&self, batch: Batch) -> Committing {
@@ -256,30 +286,74 @@ impl Committer {
         if span.is_disabled() { Box::pin(commit) } else { Box::pin(commit.instrument(span)) }
     }
 
-    /// Sends what waits, unless a batch is out already.
+    /// Sends what waits, unless somebody leads already.
     pub(crate) fn kick<F: Finish>(self: &Arc<Self>, to: &Arc<F>) {
-        for _ in 0..LEAD_MAX {
-            let Some((batch, sent)) = self.take() else { return };
-            let commit = match poll_once(self.commit(batch)) {
-                Ok((_, Ok(outcomes))) => {
-                    self.answered(to, sent, outcomes);
-                    continue;
-                }
-                Ok(failed) => Box::pin(std::future::ready(failed)),
-                Err(commit) => commit,
-            };
-            let (this, to) = (self.clone(), to.clone());
-            self.runtime.spawn(async move { this.follow(to, commit, sent).await });
-            return;
+        if let Some(next) = self.begin() {
+            let (polled, sent) = self.offer(next);
+            self.lead(to, polled, sent);
         }
-        // Others keep adding: they should not be served at the cost of one caller for ever.
-        let (this, to) = (self.clone(), to.clone());
-        self.runtime.spawn(async move { this.kick(&to) });
     }
 
-    /// Waits for a batch, tries it again with the same id for as long as the store does not know,
-    /// and then goes on with what has gathered.
-    async fn follow<F: Finish>(self: Arc<Self>, to: Arc<F>, mut commit: Committing, sent: Sent) {
+    /// Begins a commit.
+    fn offer(&self, (batch, sent): (Batch, Sent)) -> (Polled, Sent) {
+        (poll_once(self.commit(batch)), sent)
+    }
+
+    /// Hands out what a batch came to and sends what waits, for as long as the store answers at
+    /// once.
+    fn lead<F: Finish>(self: &Arc<Self>, to: &Arc<F>, mut polled: Polled, mut sent: Sent) {
+        for _ in 0..LEAD_MAX {
+            let outcomes = match polled {
+                Ok((_, Ok(outcomes))) if self.is_whole(to, &sent, &outcomes) => outcomes,
+                Ok((_, Ok(_))) => return,
+                other => return self.spawn(to, other, sent),
+            };
+            self.hand_out(to, sent, outcomes);
+            let Some(next) = self.go_on() else { return };
+            (polled, sent) = self.offer(next);
+        }
+        // Others keep adding: they should not be served at the cost of one caller for ever.
+        self.spawn(to, polled, sent);
+    }
+
+    fn spawn<F: Finish>(self: &Arc<Self>, to: &Arc<F>, polled: Polled, sent: Sent) {
+        let commit = polled.map_or_else(|later| later, |now| Box::pin(std::future::ready(now)));
+        let (this, to) = (self.clone(), to.clone());
+        self.runtime.spawn(async move { this.follow(to, commit, sent).await });
+    }
+
+    /// Leads batches that have to be waited for.
+    async fn follow<F: Finish>(
+        self: Arc<Self>,
+        to: Arc<F>,
+        mut commit: Committing,
+        mut sent: Sent,
+    ) {
+        loop {
+            let Some(outcomes) = self.outcomes(&to, commit, sent.id).await else { return };
+            if !self.is_whole(&to, &sent, &outcomes) {
+                return;
+            }
+            // The next batch goes first: the store works on it while results are handed out.
+            let next = self.go_ahead().map(|next| self.offer(next));
+            self.hand_out(&to, sent, outcomes);
+            let next = next.or_else(|| self.go_on().map(|next| self.offer(next)));
+            match next {
+                Some((Err(later), next)) => (commit, sent) = (later, next),
+                Some((answered, next)) => return self.lead(&to, answered, next),
+                None => return,
+            }
+        }
+    }
+
+    /// Waits for a batch, and tries it again with the same id for as long as the store does not
+    /// know. `None` when there is nothing more to lead.
+    async fn outcomes<F: Finish>(
+        &self,
+        to: &Arc<F>,
+        mut commit: Committing,
+        id: BatchId,
+    ) -> Option<Vec<Outcome>> {
         let mut pause = Duration::from_millis(5);
         let mut tries = 1_u32;
         let outcomes = loop {
@@ -290,17 +364,18 @@ impl Committer {
             };
             self.meter.store_failed(&error);
             if error.kind() == StoreErrorKind::Fatal {
-                return self.fatal(&to, &error);
+                self.fatal(to, &error);
+                return None;
             }
             if self.is_abandoned() {
                 lock(&self.state).fail();
-                return;
+                return None;
             }
             self.counters.retries.fetch_add(1, Ordering::Relaxed);
             self.meter.retried();
             if tries == 1 {
                 to.degraded(true);
-                tracing::warn!(batch = %Hex(sent.id), %error, "the store does not answer; the batch is kept");
+                tracing::warn!(batch = %Hex(id), %error, "the store does not answer; the batch is kept");
             }
             tries = tries.saturating_add(1);
             tokio::time::sleep(pause).await;
@@ -309,10 +384,9 @@ impl Committer {
         };
         if tries > 1 {
             to.degraded(false);
-            tracing::info!(batch = %Hex(sent.id), tries, "the store answers again");
+            tracing::info!(batch = %Hex(id), tries, "the store answers again");
         }
-        self.answered(&to, sent, outcomes);
-        self.kick(&to);
+        Some(outcomes)
     }
 
     fn fatal<F: Finish>(&self, to: &Arc<F>, error: &StoreError) {
@@ -321,14 +395,19 @@ impl Committer {
         to.fatal(error);
     }
 
-    fn answered<F: Finish>(self: &Arc<Self>, to: &Arc<F>, sent: Sent, outcomes: Vec<Outcome>) {
-        if outcomes.len() != sent.done.len() {
-            // Nobody can tell any more what was written.
+    /// Whether there is an outcome for every change. If not, nobody can tell any more what was
+    /// written.
+    fn is_whole<F: Finish>(&self, to: &Arc<F>, sent: &Sent, outcomes: &[Outcome]) -> bool {
+        let whole = outcomes.len() == sent.done.len();
+        if !whole {
             let error = StoreError::fatal("commit", "there is not one outcome per change");
-            return self.fatal(to, &error);
+            self.fatal(to, &error);
         }
-        // The next batch may go while the results of this one are handed out.
-        lock(&self.state).in_flight = false;
+        whole
+    }
+
+    /// Tells everybody what became of their changes.
+    fn hand_out<F: Finish>(&self, to: &Arc<F>, sent: Sent, outcomes: Vec<Outcome>) {
         let conflicts = outcomes.iter().filter(|o| **o == Outcome::Conflict).count();
         self.counters.conflicts.fetch_add(conflicts, Ordering::Relaxed);
         self.meter.committed(sent.load, sent.began, &outcomes);
@@ -340,8 +419,8 @@ impl Committer {
             seconds = sent.began.seconds(),
             "batch committed"
         );
-        if sent.appends {
-            to.appended();
+        if sent.appends.any {
+            to.appended(sent.appends.outbox);
         }
         to.finish(sent.done.into_iter().zip(outcomes));
     }
@@ -356,8 +435,27 @@ impl std::fmt::Display for Hex {
     }
 }
 
-fn has_append(change: &Change) -> bool {
-    matches!(change.ops(), [crate::store::Op::Append(..), ..])
+/// What a batch appends to.
+#[derive(Clone, Copy, Default)]
+struct Appends {
+    /// To any log.
+    any: bool,
+    /// To the outbox.
+    outbox: bool,
+}
+
+impl Appends {
+    fn of(changes: &[Change]) -> Self {
+        let mut appends = Self::default();
+        // Events of the hub's own stand behind the change of which they tell.
+        for op in changes.iter().flat_map(Change::ops) {
+            if let Op::Append(partition, ..) = op {
+                appends.any = true;
+                appends.outbox |= outbox::contains(*partition);
+            }
+        }
+        appends
+    }
 }
 
 #[cfg(test)]

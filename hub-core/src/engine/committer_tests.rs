@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::super::line::Bounds;
 use super::*;
-use crate::id::{NodeId, Partition, SequenceNumber};
+use crate::frame::Outbound;
+use crate::id::{Address, NodeId, Partition, SequenceNumber};
 use crate::store::{
     Ask, Claim, Document, Durability, Entries, Entry, Issued, Item, Key, Kind, Record, Seek,
     Version,
@@ -106,14 +108,20 @@ struct Told {
     /// So many changes are added, one by one, each when the one before it is answered.
     more: AtomicU32,
     committer: Mutex<Option<Arc<Committer>>>,
+    /// Happens once, before the next results are handed out.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Finish for Told {
     fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>) {
+        let meanwhile = lock(&self.meanwhile).take();
+        meanwhile.into_iter().for_each(|happens| happens());
         for (done, outcome) in answered {
             self.finished.fetch_add(1, Ordering::SeqCst);
-            if let Done::Caller(caller) = done {
-                let _ = caller.send(outcome);
+            match done {
+                Done::Receipt { line, tag, bytes } => line.receipt(tag, bytes),
+                Done::Caller(caller) => drop(caller.send(outcome)),
+                Done::Device(_) => {}
             }
             let more = self.more.load(Ordering::SeqCst);
             if let Some(committer) = lock(&self.committer).clone().filter(|_| more > 0) {
@@ -123,7 +131,7 @@ impl Finish for Told {
         }
     }
 
-    fn appended(&self) {
+    fn appended(&self, _: bool) {
         self.appended.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -197,7 +205,7 @@ fn change(number: usize) -> Change {
 
 fn number(change: &Change) -> usize {
     match change.ops() {
-        [crate::store::Op::Put(_, _, body)] => body.len(),
+        [Op::Put(_, _, body)] => body.len(),
         other => panic!("not one of ours: {other:?}"),
     }
 }
@@ -228,6 +236,55 @@ async fn while_a_batch_is_out_the_next_gathers() {
     }
     assert_eq!(bench.commits(), [vec![1], vec![2, 3, 4]], "the rest in one batch, in order");
     assert_eq!(bench.committer.depth(), (0, 0));
+}
+
+/// Whether the store answers at once or later, and whoever brings the next events meanwhile.
+#[tokio::test]
+async fn a_link_has_its_receipts_in_the_order_of_its_events() {
+    for later in [false, true] {
+        let bench = Bench::new(Limits::default());
+        let bounds = Bounds::from(&Limits::default());
+        let line = Arc::new(Line::new(LinkId(1), Address::parse("d").unwrap(), bounds));
+        let (committer, told, to) = (bench.committer.clone(), bench.told.clone(), line.clone());
+        let send = move |tag| {
+            let done = Done::Receipt { line: to.clone(), tag: Tag(tag), bytes: 0 };
+            committer.submit(change(1), done);
+            committer.kick(&told);
+        };
+        let go = later.then(|| bench.hold());
+        let other = send.clone();
+        // The first is answered and its receipt not yet out, when another thread sends the second.
+        let meanwhile = move || std::thread::spawn(move || other(2)).join().unwrap();
+        *lock(&bench.told.meanwhile) = Some(Box::new(meanwhile));
+        send(1);
+        go.iter().for_each(|go| go.notify_one());
+        while !bench.committer.is_idle() {
+            tokio::task::yield_now().await;
+        }
+        let receipts: Vec<_> = std::iter::from_fn(|| line.try_next()).collect();
+        assert_eq!(receipts, [1, 2].map(|tag| Outbound::Receipt(Tag(tag))), "later: {later}");
+    }
+}
+
+/// The store is not kept waiting for whoever takes the results.
+#[tokio::test]
+async fn the_next_batch_is_out_before_results_are_handed_out() {
+    let bench = Bench::new(Limits::default());
+    let (first, second) = (bench.hold(), bench.hold());
+    bench.add(change(1));
+    bench.add(change(2));
+    let (script, seen) = (bench.script.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = seen.clone();
+    *lock(&bench.told.meanwhile) = Some(Box::new(move || {
+        count.store(lock(&script.commits).len(), Ordering::SeqCst);
+    }));
+    first.notify_one();
+    second.notify_one();
+    while !bench.committer.is_idle() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 2);
+    assert_eq!(bench.commits(), [vec![1], vec![2]]);
 }
 
 #[tokio::test]

@@ -7,20 +7,24 @@ use std::time::Duration;
 use foldhash::HashMap;
 use futures::channel::oneshot;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::clock::Clock;
 use super::hooks::{Authenticator, Authorizer};
 use super::lifecycle::LifecycleEvent;
 use super::line::lock;
+use super::membership::Membership;
 use super::meter::{Ages, Born, Meter, cause_name};
+use super::query::Scan;
+use super::routing::Router;
+use crate::blob::BlobStore;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
 use crate::id::{Address, Epoch, LinkId, SequenceNumber};
 use crate::limits::Limits;
 use crate::security::{HubNames, Policies};
-use crate::store::{Store, StoreError};
+use crate::store::{Query, Store, StoreError};
 use crate::time::Timestamp;
 
 /// How many senders may wait for the outcome of their message at once, beyond which the oldest
@@ -29,6 +33,8 @@ const OUTCOMES_MAX: usize = 100_000;
 
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) queries: Arc<dyn Query>,
+    pub(crate) queries_in_flight: Semaphore,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) setup: Arc<Setup>,
@@ -43,6 +49,9 @@ pub(crate) struct Core {
     pub(crate) feedback_waiting: AtomicU32,
     pub(crate) feedback: Notify,
     pub(crate) feedback_ready: Notify,
+    pub(crate) files_ready: Notify,
+    /// Where devices upload to, if anywhere.
+    pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     /// Ends when the store has failed for good.
     pub(crate) failure: Notify,
     failed: AtomicBool,
@@ -51,13 +60,38 @@ pub(crate) struct Core {
     outcomes: Mutex<Outcomes>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turned_away: TurnedAway,
+    pub(crate) membership: Membership,
+    /// Direct methods that this node makes for others now.
+    pub(crate) remote_calls: AtomicUsize,
+    pub(crate) router: Router,
 }
 
 /// Senders that wait for the outcome of their message.
 #[derive(Default)]
 struct Outcomes {
-    waiting: HashMap<(Address, SequenceNumber), (oneshot::Sender<MessageOutcome>, Born)>,
+    waiting: HashMap<(Address, SequenceNumber), Sender>,
     ages: Ages,
+}
+
+/// One who waits for the outcome of a message.
+struct Sender {
+    waits: oneshot::Sender<MessageOutcome>,
+    born: Born,
+    /// When the message has expired, wherever it is.
+    expiry: Timestamp,
+}
+
+impl Outcomes {
+    fn forget(&mut self, over: impl Fn(&Sender) -> bool) {
+        let ages = &mut self.ages;
+        self.waiting.retain(|_, sender| {
+            let gone = over(sender);
+            if gone {
+                ages.leave(sender.born);
+            }
+            !gone
+        });
+    }
 }
 
 /// What was turned away for want of room.
@@ -72,23 +106,35 @@ pub(crate) struct TurnedAway {
 /// What a core is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
+    /// Absent where the store does not find by content.
+    pub(crate) queries: Option<Arc<dyn Query>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) setup: Arc<Setup>,
     pub(crate) names: HubNames,
     pub(crate) policies: Policies,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     pub(crate) runtime: Handle,
+    /// Tells this run of the node from every other.
+    pub(crate) run: u64,
+    pub(crate) router: Router,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.setup.limits.clone());
         let meter = Arc::new(Meter::new(parts.names.primary()));
+        let queries = parts
+            .queries
+            .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));
+        let in_flight = limits.queries_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
             limits,
             store: parts.store,
+            queries,
+            queries_in_flight: Semaphore::new(in_flight),
             clock: parts.clock,
             setup: parts.setup,
             names: parts.names,
@@ -100,6 +146,8 @@ impl Core {
             feedback_waiting: AtomicU32::new(0),
             feedback: Notify::new(),
             feedback_ready: Notify::new(),
+            files_ready: Notify::new(),
+            blobs: parts.blobs,
             failure: Notify::new(),
             failed: AtomicBool::new(false),
             degraded: AtomicUsize::new(0),
@@ -107,6 +155,9 @@ impl Core {
             outcomes: Mutex::default(),
             meter,
             turned_away: TurnedAway::default(),
+            membership: Membership::new(parts.run),
+            remote_calls: AtomicUsize::new(0),
+            router: parts.router,
         }
     }
 
@@ -124,12 +175,12 @@ impl Core {
             LifecycleKind::Settled(sequence, outcome) => {
                 self.meter.settled(*outcome);
                 let outcomes = &mut *lock(&self.outcomes);
-                if let Some((waiting, born)) =
+                if let Some(Sender { waits, born, .. }) =
                     outcomes.waiting.remove(&(address.clone(), *sequence))
                 {
                     outcomes.ages.leave(born);
                     // Whoever dropped the future does not want to know.
-                    let _ = waiting.send(*outcome);
+                    let _ = waits.send(*outcome);
                 }
             }
         }
@@ -144,26 +195,27 @@ impl Core {
         &self,
         address: &Address,
         sequence: SequenceNumber,
+        expiry: Timestamp,
     ) -> oneshot::Receiver<MessageOutcome> {
         let (sender, receiver) = oneshot::channel();
         let outcomes = &mut *lock(&self.outcomes);
         if outcomes.waiting.len() >= OUTCOMES_MAX {
-            let ages = &mut outcomes.ages;
-            outcomes.waiting.retain(|_, (waiting, born)| {
-                let gone = waiting.is_canceled();
-                if gone {
-                    ages.leave(*born);
-                }
-                !gone
-            });
+            outcomes.forget(|sender| sender.waits.is_canceled());
         }
         if outcomes.waiting.len() < OUTCOMES_MAX {
             let born = outcomes.ages.enter();
-            outcomes.waiting.insert((address.clone(), sequence), (sender, born));
+            let sender = Sender { waits: sender, born, expiry };
+            outcomes.waiting.insert((address.clone(), sequence), sender);
         } else {
             self.turned_away.outcomes.fetch_add(1, Ordering::Relaxed);
         }
         receiver
+    }
+
+    /// Lets go of senders whose message had expired by then, and whose outcome was not learnt here:
+    /// it ended at another node.
+    pub(crate) fn forget_outcomes(&self, before: Timestamp) {
+        lock(&self.outcomes).forget(|sender| sender.expiry < before);
     }
 
     /// How many senders wait for the outcome of their message, how many may, and since when the

@@ -1,8 +1,11 @@
 //! Where an application decides who may come and who may do what.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::hub::Hub;
+use crate::blob::BlobName;
 use crate::frame::{Inbound, Interest};
 use crate::hello::{Grant, Hello, Refusal};
 use crate::id::Address;
@@ -26,6 +29,18 @@ pub trait Authenticator: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`], which each protocol answers in its own code.
     async fn service(&self, hub: &Hub, token: &str) -> Result<Principal, Refusal>;
+}
+
+/// One that is shared: with the application that goes on talking to it, or between hubs.
+#[async_trait]
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    async fn device(&self, hub: &Hub, hello: &Hello) -> Result<Grant, Refusal> {
+        (**self).device(hub, hello).await
+    }
+
+    async fn service(&self, hub: &Hub, token: &str) -> Result<Principal, Refusal> {
+        (**self).service(hub, token).await
+    }
 }
 
 /// Admits who is in the registry and proves it by a key, a policy or a certificate: see
@@ -107,8 +122,20 @@ pub enum Action<'a> {
     SendMessage(&'a Address),
     /// Receive feedback.
     ReceiveFeedback,
+    /// Ask for the address of a file with this name, without the device's id before it, to upload it.
+    BeginUpload(&'a str),
+    /// Say that an upload is finished.
+    FinishUpload,
+    /// Receive file notifications.
+    ReceiveFileNotifications,
+    /// Ask for the address of this file, to read it.
+    ReadFile(&'a BlobName),
     /// Read the event log.
     ReadEvents,
+    /// Query twins.
+    QueryTwins,
+    /// Look at routes and endpoints, or try a route.
+    ReadRouting,
     /// Read identities.
     ReadRegistry,
     /// Create, update or delete this identity.
@@ -132,6 +159,14 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync + 'static {
     /// May `actor` do this?
     async fn authorize(&self, actor: Actor<'_>, action: Action<'_>) -> Decision;
+}
+
+/// One that is shared: with the application that goes on talking to it, or between hubs.
+#[async_trait]
+impl<T: Authorizer + ?Sized> Authorizer for Arc<T> {
+    async fn authorize(&self, actor: Actor<'_>, action: Action<'_>) -> Decision {
+        (**self).authorize(actor, action).await
+    }
 }
 
 /// What a frame asks to be allowed. Settling and unsubscribing end things, and are always allowed.

@@ -2,17 +2,21 @@
 
 use std::num::NonZeroU32;
 
+use super::holder::Holder;
 use super::hub::Hub;
 use crate::device::Input;
+use crate::device::events::{Lifecycle, registered};
 use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::id::{Address, DeviceId};
+use crate::inbox::{Gone, Post};
 use crate::registry::{
     Context, Identity, IdentitySpec, IfMatch, check_delete, check_module_parent, create,
     edge_runtime, put,
 };
 use crate::security::Registered;
 use crate::session::Session;
-use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, Outcome, QueueId, Record};
+use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, QueueId, Record};
+use crate::time::Timestamp;
 use crate::twin::Twin;
 
 /// An identity with what the hub knows of it now.
@@ -42,7 +46,7 @@ pub struct Statistics {
     pub devices: u64,
     /// Of these, enabled.
     pub enabled: u64,
-    /// Devices and modules connected to this node.
+    /// Devices and modules connected, to all nodes: see [`Hub::connections_of_all_nodes`].
     pub connected: u64,
 }
 
@@ -96,12 +100,14 @@ impl Registry<'_> {
             .map_err(|_| HubError::new(ErrorKind::Internal, "no random numbers"))?;
         let key = Key::identity(&spec.address);
         for _ in 0..=core.limits.conflict_rounds_max {
-            let mut asks = vec![Ask::Document(key.clone())];
+            let session = Key::session(&spec.address);
+            let mut asks = vec![Ask::Document(key.clone()), Ask::Document(session)];
             let parent = spec.address.is_module().then(|| Address::from(spec.address.device_id()));
             asks.extend(parent.iter().map(|device| Ask::Document(Key::identity(device))));
             asks.extend(spec.edges_named().map(|edge| Ask::Document(Key::identity(&edge))));
             let mut records = core.store.read(&asks).await?.into_iter();
             let before = Found::new(records.next().flatten())?;
+            let session = records.next().flatten();
             let mut change = Change::new();
             if let Some(parent) = &parent {
                 let device = Found::new(records.next().flatten())?;
@@ -132,18 +138,24 @@ impl Registry<'_> {
             };
             let identity = put(before.identity.as_ref(), spec, if_match, &context)?;
             change = match &before.at {
-                Some(at) => change.replace(at, identity.encode()),
+                Some(at) => {
+                    let change = change.replace(at, identity.encode());
+                    let holder = Holder::new(&spec.address, session);
+                    let change = holder.told(core, holder.required(change), Post::Changed);
+                    self.modules_told(&identity, change).await?
+                }
                 None => {
-                    let mut change = change.and(begin(&identity, &context));
+                    let begin = |identity: &Identity| self.begin(identity, &context);
+                    let mut change = change.and(begin(&identity));
                     if identity.iot_edge() && !spec.address.is_module() {
                         for module in edge_runtime(&spec.address) {
-                            change = change.and(begin(&create(&module, &context)?, &context));
+                            change = change.and(begin(&create(&module, &context)?));
                         }
                     }
                     change
                 }
             };
-            if let Outcome::Committed(_) = hub.commit(&spec.address, change).await? {
+            if hub.commit_post(&spec.address, change).await? {
                 if before.at.is_some() {
                     self.judge(&identity).await;
                 }
@@ -153,12 +165,51 @@ impl Registry<'_> {
         Err(HubError::new(ErrorKind::Busy, "others changed the same identity too often"))
     }
 
+    /// What begins with an identity: itself, its twin, an empty queue, and the word of it.
+    fn begin(&self, identity: &Identity, context: &Context<'_>) -> Change {
+        let (address, twin) = (identity.address(), Twin::new(context.now));
+        Change::new()
+            .create(Key::identity(address), identity.encode())
+            .create(Key::twin(address), twin.encode())
+            .clear(QueueId::mailbox(address))
+            .and(self.event(Lifecycle::Created, identity, &twin, context.now))
+    }
+
+    /// The word of an identity's beginning or end, for whoever has a route for it.
+    fn event(&self, what: Lifecycle, identity: &Identity, twin: &Twin, at: Timestamp) -> Change {
+        let core = self.hub.core();
+        let (table, partitions) = (core.router.table(), core.setup.partitions);
+        registered(&table, partitions, what, identity, twin, at)
+    }
+
     /// An identity was changed: whoever is connected with it may have to go.
     async fn judge(&self, identity: &Identity) {
         self.hub.changed(identity.address());
         if !identity.is_enabled() && !identity.address().is_module() {
             self.expel_modules(identity.address(), CloseReason::IdentityDisabled).await;
         }
+    }
+
+    /// The change of a device that is disabled also tells the nodes that hold its modules.
+    async fn modules_told(
+        &self,
+        identity: &Identity,
+        mut change: Change,
+    ) -> Result<Change, HubError> {
+        if identity.is_enabled() || identity.address().is_module() {
+            return Ok(change);
+        }
+        let modules = self.modules(identity.address()).await?;
+        let asks: Vec<Ask> =
+            modules.iter().map(|module| Ask::Document(Key::session(module.address()))).collect();
+        let core = self.hub.core();
+        let sessions = core.store.read(&asks).await?;
+        for (module, session) in modules.iter().zip(sessions) {
+            let holder = Holder::new(module.address(), session);
+            let post = |of| Post::Expelled(of, Gone::Disabled);
+            change = holder.told(core, holder.required(change), post);
+        }
+        Ok(change)
     }
 
     async fn expel_modules(&self, device: &Address, reason: CloseReason) {
@@ -170,7 +221,7 @@ impl Registry<'_> {
     }
 
     /// Deletes an identity with its twin, session, queue and pending feedback; a device with all
-    /// its modules.
+    /// its modules and open uploads. What it has uploaded stays.
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `Busy`.
@@ -196,18 +247,19 @@ impl Registry<'_> {
             let identity = found.identity.ok_or_else(|| HubError::not_found(address))?;
             check_delete(&identity, if_match)?;
             let mut change = Change::new();
-            for record in records.into_iter().flatten() {
-                if let Record::Document(document) = record {
-                    change = change.remove(&document.at);
-                }
+            for records in records.chunks(3) {
+                change = change.and(self.end(records));
             }
             for gone in &doomed {
                 change = change.clear(QueueId::mailbox(gone));
             }
             if !address.is_module() {
-                change = change.clear(QueueId::feedback_pending(&address.device_id()));
+                let device = address.device_id();
+                change = change
+                    .clear(QueueId::feedback_pending(&device))
+                    .clear(QueueId::uploads(&device));
             }
-            if let Outcome::Committed(_) = self.hub.commit(address, change).await? {
+            if self.hub.commit_post(address, change).await? {
                 for gone in &doomed {
                     self.hub.changed(gone);
                 }
@@ -215,6 +267,33 @@ impl Registry<'_> {
             }
         }
         Err(HubError::new(ErrorKind::Busy, "others changed the same identity too often"))
+    }
+
+    /// What ends with an identity, of its documents as they were read: identity, twin, session.
+    fn end(&self, records: &[Option<Record>]) -> Change {
+        let mut change = Change::new();
+        for record in records.iter().flatten() {
+            if let Record::Document(document) = record {
+                change = change.remove(&document.at);
+                // Its removal is the guard.
+                let of = Address::parse(&document.at.key().id);
+                if let (Kind::Session, Ok(of)) = (document.at.key().kind, of) {
+                    let holder = Holder::new(&of, Some(record.clone()));
+                    change = holder.told(self.hub.core(), change, Post::Changed);
+                }
+            }
+        }
+        let [Some(Record::Document(identity)), Some(Record::Document(twin)), ..] = records else {
+            return change;
+        };
+        // What cannot be read has no event, and can be deleted all the same.
+        match (Identity::decode(&identity.body), Twin::decode(&twin.body)) {
+            (Ok(identity), Ok(twin)) => {
+                let now = self.hub.now();
+                change.and(self.event(Lifecycle::Deleted, &identity, &twin, now))
+            }
+            _ => change,
+        }
     }
 
     /// An identity.
@@ -348,10 +427,8 @@ impl Registry<'_> {
     /// `Unavailable` when the store cannot be reached.
     pub async fn statistics(&self) -> Result<Statistics, HubError> {
         let core = self.hub.core();
-        let mut statistics = Statistics {
-            connected: u64::try_from(self.hub.connections()).unwrap_or(u64::MAX),
-            ..Statistics::default()
-        };
+        let mut statistics =
+            Statistics { connected: self.hub.connections_of_all_nodes(), ..Statistics::default() };
         let mut after: Option<String> = None;
         let Some(page) = NonZeroU32::new(core.limits.list_page_max) else {
             return Ok(statistics);
@@ -372,15 +449,6 @@ impl Registry<'_> {
             }
         }
     }
-}
-
-/// What begins with an identity: itself, its twin, and an empty queue.
-fn begin(identity: &Identity, context: &Context<'_>) -> Change {
-    let address = identity.address();
-    Change::new()
-        .create(Key::identity(address), identity.encode())
-        .create(Key::twin(address), Twin::new(context.now).encode())
-        .clear(QueueId::mailbox(address))
 }
 
 fn registration(

@@ -23,6 +23,7 @@ use crate::device::{Answer, Effects, Input};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, CallId, LinkId, Partition};
 use crate::node::{Inboxes, Node};
+use crate::route::Routing;
 use crate::store::{Change, Outcome};
 use crate::time::Timestamp;
 
@@ -73,6 +74,8 @@ pub(crate) struct Shard {
 
 impl Shard {
     pub(crate) fn new(core: Arc<Core>, partition: Partition, prefix: u128) -> Arc<Self> {
+        // Calls of one run of a node are none of the next, to whom an answer may come late.
+        let first_call = u64::try_from(prefix & u128::from(u64::MAX)).unwrap_or(0);
         let prefix = prefix << 64 | u128::from(partition.0) << 48;
         let committer = Arc::new(Committer::new(
             core.store.clone(),
@@ -89,7 +92,7 @@ impl Shard {
                 calls: HashMap::new(),
                 ages: Ages::default(),
                 fx: Effects::default(),
-                last_call: 0,
+                last_call: first_call,
             }),
             committer,
             rearm: Notify::new(),
@@ -164,6 +167,11 @@ impl Shard {
                 Err(HubError::new(ErrorKind::Unavailable, "the store does not answer in time"))
             }
         }
+    }
+
+    /// From now on its machines see events go by these routes.
+    pub(crate) fn configure(&self, routing: &Arc<Routing>) {
+        lock(&self.state).node.configure(routing);
     }
 
     pub(crate) fn add_line(&self, line: Arc<Line>) {

@@ -1,11 +1,13 @@
 //! Stopping in good order.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::hub::Hub;
+use super::inbox;
 use super::line::lock;
 use crate::error::CloseReason;
 use crate::transport::Transport;
@@ -46,6 +48,14 @@ pub struct ShutdownReport {
 }
 
 impl Hub {
+    /// Whether nothing is under way: no change, no work of a device, no call for another node.
+    fn is_quiet(&self) -> bool {
+        self.core().remote_calls.load(Ordering::SeqCst) == 0
+            && self.inner.shards.iter().all(|shard| {
+                shard.committer.is_idle() && shard.holdings(false).inboxes.waiting == 0
+            })
+    }
+
     /// Runs a transport until the hub stops. What it returns with is logged.
     pub fn serve(&self, transport: impl Transport) {
         let (hub, shutdown) = (self.without_owner(), self.shutdown_signal());
@@ -80,13 +90,35 @@ impl Hub {
                 transports_ended = false;
             }
         }
+        // What no transport has let go: sessions end with the node that holds them.
+        self.expel_all();
+        // What endpoints were handed is noted before the end, so that it does not come again.
+        let workers = std::mem::take(&mut *lock(&self.inner.workers));
+        for mut worker in workers {
+            if tokio::time::timeout_at(end, &mut worker).await.is_err() {
+                worker.abort();
+            }
+        }
         let drained = loop {
-            let idle = self.inner.shards.iter().all(|shard| shard.committer.is_idle());
+            let idle = self.is_quiet();
             if idle || self.core().is_failed() || Instant::now() >= end {
                 break idle;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         };
+        // Calls of other nodes that came too late for a device are answered; then nobody looks for
+        // this node any more.
+        let leaving = async {
+            if drained {
+                inbox::empty(&self.inner).await;
+                while !self.is_quiet() {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+            self.core().membership.leave(drained).await
+        };
+        let left = tokio::time::timeout_at(end, leaving).await.unwrap_or(false);
+        tracing::debug!(drained, left, "the hub has stopped");
         ShutdownReport { transports_ended, connections_closed, drained }
     }
 }

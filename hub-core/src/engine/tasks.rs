@@ -1,4 +1,4 @@
-//! What a hub does by itself: deadlines, sweeps, feedback batches, retention.
+//! What a hub does by itself: deadlines, sweeps, feedback batches, abandoned uploads, retention.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -9,23 +9,35 @@ use tokio::task::JoinHandle;
 
 use super::core::Core;
 use super::hub::Inner;
+use super::roster::Joining;
 use super::shard::Shard;
+use super::{inbox, roster};
 use crate::delivery::Emitter;
 use crate::device::Input;
-use crate::id::Address;
+use crate::id::{Address, SequenceNumber};
+use crate::route::outbox;
 use crate::store::{Claim, Item, Outcome, QueueKind, Scope, Seek};
+use crate::upload::expire;
 
 /// How often the log is trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
+/// How long after its expiry a message surely has ended somewhere.
+const OUTCOME_LATE: Duration = Duration::from_secs(60);
 /// How long a sweep hides what it took: longer than it takes to bury it.
 const SWEEP_LOCK: Duration = Duration::from_secs(60);
 
-pub(super) fn start(inner: &Arc<Inner>) -> Vec<JoinHandle<()>> {
+pub(super) fn start(inner: &Arc<Inner>, joining: Joining) -> Vec<JoinHandle<()>> {
     let mut tasks: Vec<_> =
         inner.shards.iter().map(|shard| tokio::spawn(deadlines(Arc::downgrade(shard)))).collect();
     tasks.push(tokio::spawn(sweep(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(feedback(Arc::downgrade(inner))));
+    if inner.core.blobs.is_some() {
+        tasks.push(tokio::spawn(abandoned_uploads(Arc::downgrade(inner))));
+        tasks.push(tokio::spawn(abandoned_blobs(Arc::downgrade(inner))));
+    }
     tasks.push(tokio::spawn(retention(Arc::downgrade(inner))));
+    tasks.push(tokio::spawn(roster::keep(inner.core.clone(), Arc::downgrade(inner), joining)));
+    tasks.push(tokio::spawn(inbox::watch(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(failure(inner.core.clone(), Arc::downgrade(inner))));
     #[cfg(feature = "metrics")]
     tasks.push(tokio::spawn(gauges(Arc::downgrade(inner))));
@@ -74,7 +86,7 @@ async fn deadlines(shard: Weak<Shard>) {
     }
 }
 
-/// Messages of devices that nobody holds expire here.
+/// Messages of devices that nobody holds expire here, and posts for nodes that do not fetch them.
 async fn sweep(hub: Weak<Inner>) {
     loop {
         let (clock, every) = match hub.upgrade() {
@@ -88,14 +100,12 @@ async fn sweep(hub: Weak<Inner>) {
     }
 }
 
-async fn sweep_once(inner: &Inner, limit: u32) -> usize {
+async fn sweep_once(inner: &Arc<Inner>, limit: u32) -> usize {
     let now = inner.core.clock.now();
-    let claim = Claim {
-        scope: Scope::Overdue(QueueKind::Mailbox),
-        limit,
-        hide_until: now.after(SWEEP_LOCK),
-    };
-    let taken = match inner.core.store.claim(now, &[claim]).await {
+    let overdue =
+        |kind| Claim { scope: Scope::Overdue(kind), limit, hide_until: now.after(SWEEP_LOCK) };
+    let claims = [overdue(QueueKind::Mailbox), overdue(QueueKind::Inbox)];
+    let taken = match inner.core.store.claim(now, &claims).await {
         Ok(lists) => lists.into_iter().flatten().collect::<Vec<_>>(),
         Err(error) => {
             inner.core.meter.store_failed(&error);
@@ -106,7 +116,9 @@ async fn sweep_once(inner: &Inner, limit: u32) -> usize {
     let count = taken.len();
     let mut by_device: BTreeMap<Address, Vec<Item>> = BTreeMap::new();
     for item in taken {
-        if let Ok(address) = Address::parse(&item.at.queue().id) {
+        if item.at.queue().kind == QueueKind::Inbox {
+            inbox::bury(inner, &item);
+        } else if let Ok(address) = Address::parse(&item.at.queue().id) {
             by_device.entry(address).or_default().push(item);
         }
     }
@@ -169,6 +181,59 @@ async fn feedback(hub: Weak<Inner>) {
     }
 }
 
+/// Uploads that nobody finished end here, so that the device may begin others.
+async fn abandoned_uploads(hub: Weak<Inner>) {
+    loop {
+        let (clock, every) = match hub.upgrade() {
+            Some(inner) => (inner.core.clock.clone(), inner.core.limits.sweep_every),
+            None => return,
+        };
+        clock.wait_until(clock.now().after(every)).await;
+        let Some(inner) = hub.upgrade() else { return };
+        let limit = inner.core.limits.sweep_items_max;
+        let now = inner.core.clock.now();
+        let scope = Scope::Overdue(QueueKind::Upload);
+        let claim = Claim { scope, limit, hide_until: now.after(SWEEP_LOCK) };
+        let taken = match inner.core.store.claim(now, &[claim]).await {
+            Ok(lists) => lists.into_iter().flatten().collect::<Vec<_>>(),
+            Err(error) => {
+                inner.core.meter.store_failed(&error);
+                continue;
+            }
+        };
+        let within = inner.core.limits.call_timeout;
+        // Each for itself: what somebody else gives up must not hold up the others. One that cannot
+        // be given up now comes again when its lock ends.
+        let ends = taken.iter().filter_map(|item| {
+            let change = expire(std::slice::from_ref(item), now)?;
+            let owner = Address::parse(&item.at.queue().id).ok()?;
+            let shard = usize::from(owner.partition(inner.core.setup.partitions).0);
+            Some(inner.shards.get(shard)?.commit(change, within))
+        });
+        futures::future::join_all(ends).await;
+    }
+}
+
+/// What is left of uploads that were cut off goes here.
+async fn abandoned_blobs(hub: Weak<Inner>) {
+    /// How often.
+    const EVERY: Duration = Duration::from_secs(600);
+    loop {
+        let Some(inner) = hub.upgrade() else { return };
+        let core = inner.core.clone();
+        drop(inner);
+        let Some(blobs) = &core.blobs else { return };
+        // Whoever touched it before that has no address any more.
+        let untouched_since = core.clock.now().before(core.limits.upload_ttl);
+        match blobs.sweep(untouched_since).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::debug!(removed, "abandoned uploads were removed"),
+            Err(error) => tracing::warn!(%error, "abandoned uploads were not removed"),
+        }
+        core.clock.wait_until(core.clock.now().after(EVERY)).await;
+    }
+}
+
 /// Forgets what is older than the log's retention.
 async fn retention(hub: Weak<Inner>) {
     loop {
@@ -177,18 +242,24 @@ async fn retention(hub: Weak<Inner>) {
         let shards = inner.shards.clone();
         drop(inner);
         core.clock.wait_until(core.clock.now().after(TRIM_EVERY)).await;
+        core.forget_outcomes(core.clock.now().before(OUTCOME_LATE));
         let oldest = core.clock.now().before(core.limits.log_retention);
         for shard in &shards {
-            let below = match core.store.seek(shard.partition, Seek::Time(oldest)).await {
-                Ok(below) => below,
-                Err(error) => {
-                    core.meter.store_failed(&error);
+            for log in [shard.partition, outbox::partition(shard.partition)] {
+                let below = match core.store.seek(log, Seek::Time(oldest)).await {
+                    Ok(below) => below,
+                    Err(error) => {
+                        core.meter.store_failed(&error);
+                        continue;
+                    }
+                };
+                if below <= SequenceNumber(1) {
                     continue;
                 }
-            };
-            if let Err(error) = core.store.trim(shard.partition, below).await {
-                core.meter.store_failed(&error);
-                tracing::warn!(%error, partition = shard.partition.0, "the log was not trimmed");
+                if let Err(error) = core.store.trim(log, below).await {
+                    core.meter.store_failed(&error);
+                    tracing::warn!(%error, partition = log.0, "the log was not trimmed");
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::abroad::Patient;
 use super::call::{MethodCall, MethodReply, is_json};
 use crate::error::{ErrorKind, HubError};
 use crate::frame::MethodRef;
@@ -35,6 +36,16 @@ struct Waiting {
     caller: CallId,
     until: Timestamp,
     call: MethodCall,
+    waits: Waits,
+}
+
+/// Where a call waits for its device to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Until the device comes, wherever that is.
+    Anywhere,
+    /// For the connection that is here to listen: another node asked, and knows where else to look.
+    Here,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +65,7 @@ struct Flying {
 /// | answer with a known reference | the answer; `BadDeviceResponse` if it is not JSON |
 /// | answer with another reference | nothing |
 /// | response timeout over (counted from dispatch) | `MethodTimeout` |
-/// | link lost | all dispatched on it: `DeviceDisconnected`; never dispatched again |
+/// | link lost | all dispatched on it: `DeviceDisconnected`; never dispatched again. What waits for this connection only: `DeviceNotOnline` |
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Correlator {
     waiting: VecDeque<Waiting>,
@@ -72,7 +83,20 @@ impl Correlator {
         now: Timestamp,
         limits: &Limits,
     ) -> Result<Option<Dispatch>, Ended> {
-        if self.waiting.len() + self.flying.len() >= limits.methods_in_flight_max {
+        self.begin_for(Waits::Anywhere, caller, call, listening, now, limits)
+    }
+
+    /// As [`Correlator::begin`], for a call that waits for the device in this way.
+    pub fn begin_for(
+        &mut self,
+        waits: Waits,
+        caller: CallId,
+        call: MethodCall,
+        listening: bool,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> Result<Option<Dispatch>, Ended> {
+        if self.count() >= limits.methods_in_flight_max {
             let error = HubError::new(ErrorKind::TooManyMethods, "too many methods in flight");
             return Err(Ended { caller, result: Err(error) });
         }
@@ -83,7 +107,7 @@ impl Correlator {
             return Err(Ended { caller, result: Err(not_online()) });
         }
         let until = now.after(call.connect_timeout);
-        self.waiting.push_back(Waiting { caller, until, call });
+        self.waiting.push_back(Waiting { caller, until, call, waits });
         Ok(None)
     }
 
@@ -99,6 +123,28 @@ impl Correlator {
     pub fn listening(&mut self, now: Timestamp) -> Vec<Dispatch> {
         let waiting = std::mem::take(&mut self.waiting);
         waiting.into_iter().map(|w| self.dispatch(w.caller, w.call, now)).collect()
+    }
+
+    /// Takes out the calls that wait for the device to come, to look for it elsewhere.
+    pub fn take_patient(&mut self) -> Vec<Patient> {
+        let (patient, here) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|waiting| waiting.waits == Waits::Anywhere);
+        self.waiting = here;
+        let out = |Waiting { caller, until, call, .. }| Patient { caller, call, until };
+        patient.into_iter().map(out).collect()
+    }
+
+    /// Whether calls wait for the device to come, wherever that is.
+    #[must_use]
+    pub fn has_patient(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.waits == Waits::Anywhere)
+    }
+
+    /// How many calls are begun.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.waiting.len() + self.flying.len()
     }
 
     /// The device answered. An unknown reference is late or made up, and ends nothing.
@@ -122,9 +168,10 @@ impl Correlator {
     }
 
     /// A link of this epoch is there. Its references are like those of no other link, so that an
-    /// answer that comes over another one than its call ends nothing.
+    /// answer that comes over another one than its call ends nothing. Those of the identity's first
+    /// link count from 1, as the cloud service's do on every link.
     pub fn linked(&mut self, epoch: Epoch) {
-        self.last = epoch.0 << 32;
+        self.last = epoch.0.saturating_sub(1) << 32;
     }
 
     /// The link is gone.
@@ -136,9 +183,18 @@ impl Correlator {
                 "the device disconnected before it answered",
             )
         };
-        lost.into_values()
+        let mut ended: Vec<_> = lost
+            .into_values()
             .map(|flying| Ended { caller: flying.caller, result: Err(error()) })
-            .collect()
+            .collect();
+        self.waiting.retain(|waiting| {
+            let over = waiting.waits == Waits::Here;
+            if over {
+                ended.push(Ended { caller: waiting.caller, result: Err(not_online()) });
+            }
+            !over
+        });
+        ended
     }
 
     /// The caller does not wait any more. An answer that still comes is dropped.
@@ -160,11 +216,7 @@ impl Correlator {
         self.flying.retain(|_, flying| {
             let over = flying.until <= now;
             if over {
-                let error = HubError::new(
-                    ErrorKind::MethodTimeout,
-                    "Timed out waiting for the response from device.",
-                );
-                ended.push(Ended { caller: flying.caller, result: Err(error) });
+                ended.push(Ended { caller: flying.caller, result: Err(timed_out()) });
             }
             !over
         });
@@ -181,12 +233,16 @@ impl Correlator {
     /// Whether no call is begun.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.flying.is_empty()
+        self.count() == 0
     }
 }
 
-fn not_online() -> HubError {
+pub(super) fn not_online() -> HubError {
     HubError::new(ErrorKind::DeviceNotOnline, "Timed out waiting for device to connect.")
+}
+
+pub(super) fn timed_out() -> HubError {
+    HubError::new(ErrorKind::MethodTimeout, "Timed out waiting for the response from device.")
 }
 
 #[cfg(test)]
@@ -247,7 +303,22 @@ mod tests {
         assert_eq!(ended.iter().map(|e| e.caller).collect::<Vec<_>>(), [CallId(1)]);
         assert_eq!(kind(&ended[0]), Some(ErrorKind::DeviceDisconnected));
         c.linked(Epoch(2));
-        assert_eq!(c.listening(T0)[0].reference, MethodRef(2 << 32 | 1));
+        assert_eq!(c.listening(T0)[0].reference, MethodRef(1 << 32 | 1));
+    }
+
+    #[test]
+    fn who_waits_for_this_connection_only_ends_with_it() {
+        let (limits, mut c) = (Limits::default(), Correlator::default());
+        let patient = || call().with_connect_timeout(Duration::from_secs(10));
+        c.begin(CallId(1), patient(), false, T0, &limits).unwrap();
+        c.begin_for(Waits::Here, CallId(2), patient(), false, T0, &limits).unwrap();
+        let ended = c.link_lost();
+        assert_eq!(ended.iter().map(|e| e.caller).collect::<Vec<_>>(), [CallId(2)]);
+        assert_eq!(kind(&ended[0]), Some(ErrorKind::DeviceNotOnline));
+        let until = T0.after(Duration::from_secs(10));
+        let taken: Vec<_> = c.take_patient().into_iter().map(|p| (p.caller, p.until)).collect();
+        assert_eq!(taken, [(CallId(1), until)]);
+        assert!(c.is_idle() && !c.has_patient());
     }
 
     #[test]

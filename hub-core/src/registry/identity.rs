@@ -39,6 +39,17 @@ pub struct Identity {
     pub(super) created: Timestamp,
 }
 
+impl Status {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
 impl Identity {
     /// Whose identity it is.
     #[must_use]

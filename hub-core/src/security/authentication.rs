@@ -17,6 +17,19 @@ pub enum AuthenticationKind {
     None,
 }
 
+impl AuthenticationKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sas => "sas",
+            Self::SelfSigned => "selfSigned",
+            Self::CertificateAuthority => "certificateAuthority",
+            Self::None => "none",
+        }
+    }
+}
+
 /// The credentials of an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authentication {

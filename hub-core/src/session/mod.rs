@@ -118,10 +118,22 @@ impl Session {
         }
     }
 
+    /// The node that holds the connection, if it is not this one.
+    #[must_use]
+    pub fn elsewhere(&self, here: &NodeId) -> Option<&NodeId> {
+        self.node.as_ref().filter(|node| *node != here)
+    }
+
     /// Whether it is connected somewhere.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.node.is_some()
+    }
+
+    /// The word for whether it is connected.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        if self.is_connected() { "Connected" } else { "Disconnected" }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::record::{DocumentRef, Entries, ItemRef, Key, Marks, QueueId, Version};
+use super::record::{DocumentRef, Entries, Item, ItemRef, Key, Marks, QueueId, Version};
 use crate::id::{NodeId, Partition, SequenceNumber};
 use crate::time::Timestamp;
 
@@ -42,6 +42,21 @@ pub struct Push {
     pub deadline: Timestamp,
     /// The content.
     pub body: Bytes,
+}
+
+impl Push {
+    /// The item that it adds: never claimed, without marks.
+    #[must_use]
+    pub fn item(&self, sequence: SequenceNumber, version: Version) -> Item {
+        Item {
+            at: ItemRef::new(self.queue.clone(), sequence, version),
+            visible: self.visible,
+            deadline: self.deadline,
+            claims: 0,
+            marks: Marks::default(),
+            body: self.body.clone(),
+        }
+    }
 }
 
 /// Steps that happen together or not at all.
@@ -137,6 +152,15 @@ impl Change {
     #[must_use]
     pub fn append(self, partition: Partition, at: Timestamp, entries: Entries) -> Self {
         if entries.is_empty() { self } else { self.with(Op::Append(partition, at, entries)) }
+    }
+
+    /// The steps but those for which `left_out` holds.
+    #[must_use]
+    pub(crate) fn without(&self, left_out: impl Fn(&Op) -> bool) -> Self {
+        self.ops()
+            .iter()
+            .filter(|op| !left_out(op))
+            .fold(Self::new(), |kept, op| kept.with(op.clone()))
     }
 
     /// The steps of `other` after these.

@@ -5,6 +5,8 @@
 //! partition, a sequence number, a time, a body). What is merged, expired, dead-lettered or sent
 //! is decided above it and reaches it as [`Change`]s.
 //!
+//! Finding twins by what is in them is a second, optional port: [`Query`].
+//!
 //! # The contract
 //!
 //! The conformance kit (feature `conformance`) has one case per sentence, named after it.
@@ -17,6 +19,7 @@
 //! - **S5** A guard holds if and only if the record still has that version (or is absent).
 //! - **S6** Every write of a record gives it a version never used for it before, also after it was
 //!   removed and made anew. All records written by one change share the version in its `Issued`.
+//!   Other records may have the same: those of one claim, or of a batch, or any.
 //! - **S7** What `commit` returned as committed survives a crash, if the store says `Synced`.
 //! - **S8** The same batch id again gives the same outcomes and no second effect, for at least ten
 //!   minutes or 10,000 later batches, whichever ends first.
@@ -56,6 +59,11 @@
 mod change;
 mod claim;
 mod error;
+mod judge;
+mod nudges;
+mod one_lock;
+mod query;
+mod recall;
 mod record;
 
 use std::num::NonZeroU32;
@@ -65,6 +73,10 @@ use async_trait::async_trait;
 pub use self::change::{Batch, BatchId, Change, Issued, Op, Outcome, Push};
 pub use self::claim::{Claim, Scope};
 pub use self::error::{StoreError, StoreErrorKind};
+pub use self::judge::Held;
+pub use self::nudges::{Nudged, Nudges};
+pub use self::one_lock::{OneLock, Shapes};
+pub use self::query::{Find, Found, FoundRow, Parts, Population, Query};
 pub use self::record::{
     Ask, Document, DocumentRef, Entries, Entry, Item, ItemRef, Key, Kind, Marks, QueueId,
     QueueKind, Record, Seek, Version,

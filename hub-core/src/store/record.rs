@@ -91,6 +91,10 @@ pub enum QueueKind {
     Feedback = 4,
     /// Dead-lettered cloud-to-device messages, kept to be read.
     DeadLetter = 5,
+    /// Uploads of a device that were asked for and are not finished.
+    Upload = 6,
+    /// File notifications that wait for a back end.
+    FileNotification = 7,
 }
 
 /// The name of a queue.
@@ -125,6 +129,18 @@ impl QueueId {
     #[must_use]
     pub fn feedback() -> Self {
         Self { kind: QueueKind::Feedback, id: "".into() }
+    }
+
+    /// Uploads of a device that were asked for and are not finished.
+    #[must_use]
+    pub fn uploads(device: &DeviceId) -> Self {
+        Self { kind: QueueKind::Upload, id: device.as_str().into() }
+    }
+
+    /// The hub's file notifications.
+    #[must_use]
+    pub fn file_notifications() -> Self {
+        Self { kind: QueueKind::FileNotification, id: "".into() }
     }
 }
 
@@ -245,6 +261,14 @@ pub struct Item {
     pub marks: Marks,
     /// The content, byte for byte as it was pushed.
     pub body: Bytes,
+}
+
+impl Item {
+    /// Makes it what [`Op::Retime`](super::Op::Retime) leaves.
+    pub fn retime(&mut self, visible: Timestamp, marks: Marks, version: Version) {
+        self.at.version = version;
+        (self.visible, self.marks) = (visible, marks);
+    }
 }
 
 /// An entry of the log.

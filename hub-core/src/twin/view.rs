@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::change::{SectionChange, TwinChange};
+use super::change::{DesiredNotice, SectionChange, TwinChange};
 use super::document::Twin;
 use super::patch::{Member, Members};
 use super::section::{Content, Node, Section, Stamp, Tree};
@@ -18,6 +18,14 @@ impl Twin {
     #[must_use]
     pub fn device_view(&self) -> Bytes {
         text(&DeviceProperties(self))
+    }
+
+    /// All desired properties as a notice: what a device is told that has missed one. Names that
+    /// vanished are not in it.
+    #[must_use]
+    pub fn desired_in_full(&self) -> DesiredNotice {
+        let version = self.desired_version;
+        DesiredNotice { version, body: text(&WithVersion(&self.desired, version)) }
     }
 
     /// What back ends read under `properties`: as the device does, and with `$metadata`.

@@ -8,14 +8,14 @@ use hub_core::delivery::Emitter;
 use hub_core::device::{Answer, Effects, Input, Purpose, Said, Setup};
 use hub_core::frame::Outbound;
 use hub_core::id::{Address, CallId, LinkId, NodeId, Tag};
+use hub_core::inbox::Reply;
 use hub_core::node::Node;
-use hub_core::session::Session;
 use hub_core::store::{
-    Ask, Batch, BatchId, Change, Claim, Item, Key, Kind, Outcome, QueueKind, Record, Scope,
+    Ask, Batch, BatchId, Change, Claim, Item, Outcome, QueueKind, Record, Scope,
 };
 use hub_core::time::Timestamp;
 
-use crate::fact::{Call, Conn, Fact, SKEW_MAX, Step, Wish};
+use crate::fact::{Call, Conn, Fact, SKEW_MAX, Wish};
 use crate::world::{Bug, Event, Phase, World};
 
 /// What is asked of the store.
@@ -32,11 +32,15 @@ pub(crate) enum ClaimFor {
     Device(Address, Purpose),
     Sweep,
     Emitter,
+    /// A node's own inbox.
+    Inbox,
+    /// Posts for nodes that do not fetch them.
+    Bury,
 }
 
 /// What the store answers: nothing, when it cannot say.
 #[derive(Debug)]
-pub(crate) enum Reply {
+pub(crate) enum StoreReply {
     Read(Address, Option<Vec<Option<Record>>>),
     Claimed(ClaimFor, u32, Option<Vec<Item>>),
     Committed(Option<Vec<Outcome>>),
@@ -50,6 +54,8 @@ pub(crate) enum Done {
     Emitter,
     /// A change of the registry, which no machine decides.
     Registry(Address),
+    /// A post that was taken out, or an answer for another node.
+    Nobody,
 }
 
 /// One process of the hub.
@@ -69,6 +75,9 @@ pub(crate) struct SimNode {
     batches: u64,
     pub(crate) lines: BTreeMap<LinkId, Conn>,
     pub(crate) calls: BTreeMap<CallId, Call>,
+    /// Calls that other nodes wait for.
+    pub(crate) foreign: BTreeMap<CallId, (Address, Reply)>,
+    last_call: u64,
     links: u64,
     emitter: Emitter,
     made: u32,
@@ -91,11 +100,19 @@ impl SimNode {
             batches: 0,
             lines: BTreeMap::new(),
             calls: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            last_call: 0,
             links: 0,
             emitter: Emitter::new(Timestamp::ZERO),
             made: 0,
             armed: None,
         }
+    }
+
+    /// Calls of one life are none of the next, to whom an answer may come late.
+    pub(crate) fn next_call(&mut self) -> CallId {
+        self.last_call += 1;
+        CallId(self.run << 32 | self.last_call)
     }
 
     pub(crate) fn next_link(&mut self) -> LinkId {
@@ -130,6 +147,7 @@ impl World {
         let sweep = self.rng.below(1000);
         self.after(sweep, Event::Sweep { node: n, run });
         self.after(sweep / 2, Event::Emit { node: n, run });
+        self.after(sweep / 3, Event::Inbox { node: n, run });
     }
 
     /// A node loses all it had in memory, and every connection to it breaks.
@@ -150,7 +168,7 @@ impl World {
 
     /// A question for a machine: registered first, so that the answer finds it.
     pub(crate) fn ask_machine(&mut self, n: usize, address: &Address, call: Call, wish: Wish) {
-        let id = CallId(self.nodes[n].calls.len() as u64 + 1);
+        let id = self.nodes[n].next_call();
         self.nodes[n].calls.insert(id, call);
         let input = match &wish {
             Wish::Request(request) => Input::Ask(id, request.clone()),
@@ -211,7 +229,11 @@ impl World {
     fn said(&mut self, n: usize, said: Said) {
         match said {
             Said::ToLink(link, outbound) => self.told(n, link, outbound),
+            Said::Received(link, tag, _) => self.told(n, link, Outbound::Receipt(tag)),
             Said::Answer(id, answer) => {
+                if let Some((of, reply)) = self.nodes[n].foreign.remove(&id) {
+                    return self.reply(n, of, reply, answer);
+                }
                 let Some(call) = self.nodes[n].calls.get(&id).copied() else { return };
                 self.see(Fact::Answered { call, answer: answer.clone() });
                 self.answered(n, call, answer);
@@ -283,7 +305,7 @@ impl World {
     }
 
     /// On its way to the store: it may not arrive, arrive late, or be answered to nobody.
-    fn ask_store(&mut self, node: usize, call: StoreCall) {
+    pub(crate) fn ask_store(&mut self, node: usize, call: StoreCall) {
         let run = self.nodes[node].run;
         let (effect, told) = if self.rng.permille(self.faults.unavailable) {
             (false, true)
@@ -315,20 +337,20 @@ impl World {
         let mut facts = Vec::new();
         let reply = match call {
             StoreCall::Read(address, asks) => {
-                Reply::Read(address, (effect && told).then(|| self.store.read(&asks)))
+                StoreReply::Read(address, (effect && told).then(|| self.store.read(&asks)))
             }
             StoreCall::Claim(to, now, claim) => {
                 let limit = claim.limit;
                 let taken = effect.then(|| self.store.claim(now, &claim, &mut facts));
-                Reply::Claimed(to, limit, taken.filter(|_| told))
+                StoreReply::Claimed(to, limit, taken.filter(|_| told))
             }
             StoreCall::Commit(batch) => {
                 let outcomes = effect.then(|| self.store.commit(node, &batch, &mut facts));
-                Reply::Committed(outcomes.filter(|_| told))
+                StoreReply::Committed(outcomes.filter(|_| told))
             }
         };
         for fact in facts {
-            self.hints(&fact);
+            self.nudges(&fact);
             self.see(fact);
         }
         let delay = self.store_delay();
@@ -337,53 +359,23 @@ impl World {
         self.after(delay, Event::FromStore { node, run, reply });
     }
 
-    /// The nodes at which a device is connected are told of what others change, with some luck.
-    fn hints(&mut self, fact: &Fact) {
-        let Fact::Committed { node, steps } = fact else { return };
-        for step in steps {
-            let (id, before) = match step {
-                Step::Pushed { queue, .. } if queue.kind == QueueKind::Mailbox => {
-                    (&queue.id, &None)
-                }
-                Step::Wrote { key, was, .. } | Step::Removed { key, was, .. }
-                    if matches!(key.kind, Kind::Session | Kind::Identity | Kind::Twin) =>
-                {
-                    (&key.id, was)
-                }
-                _ => continue,
-            };
-            let Ok(address) = Address::parse(id) else { continue };
-            let at = |written: Option<&bytes::Bytes>| {
-                Session::decode(written?).and_then(|session| session.node)
-            };
-            let now = self.store.document(&Key::session(&address));
-            let owners =
-                [at(before.as_ref().map(|(_, body)| body)), at(now.as_ref().map(|(_, body)| body))];
-            for other in 0..self.nodes.len() {
-                let concerned = owners.iter().flatten().any(|id| *id == self.nodes[other].id);
-                if other != *node && concerned && !self.rng.permille(self.faults.hints_lost) {
-                    let delay = self.rng.between(1, 60);
-                    self.after(delay, Event::Hint { node: other, address: address.clone() });
-                }
-            }
-        }
-    }
-
-    pub(crate) fn store_answers(&mut self, n: usize, reply: Reply) {
+    pub(crate) fn store_answers(&mut self, n: usize, reply: StoreReply) {
         match reply {
-            Reply::Read(address, Some(records)) => self.input(n, &address, Input::Loaded(records)),
-            Reply::Read(address, None) => {
+            StoreReply::Read(address, Some(records)) => {
+                self.input(n, &address, Input::Loaded(records))
+            }
+            StoreReply::Read(address, None) => {
                 let run = self.nodes[n].run;
                 self.after(50, Event::ReadAgain { node: n, run, address });
             }
-            Reply::Claimed(ClaimFor::Device(address, purpose), limit, items) => {
+            StoreReply::Claimed(ClaimFor::Device(address, purpose), limit, items) => {
                 let input = match items {
                     Some(items) => Input::Claimed(purpose, limit, items),
                     None => Input::ClaimFailed(purpose),
                 };
                 self.input(n, &address, input);
             }
-            Reply::Claimed(ClaimFor::Sweep, limit, items) => {
+            StoreReply::Claimed(ClaimFor::Sweep, limit, items) => {
                 let items = items.unwrap_or_default();
                 let more = items.len() == limit as usize;
                 let mut by_device: BTreeMap<Address, Vec<Item>> = BTreeMap::new();
@@ -402,7 +394,22 @@ impl World {
                     self.after(1000, Event::Sweep { node: n, run });
                 }
             }
-            Reply::Claimed(ClaimFor::Emitter, _, items) => {
+            StoreReply::Claimed(ClaimFor::Inbox, limit, items) => {
+                let items = items.unwrap_or_default();
+                let more = items.len() == limit as usize;
+                for item in items {
+                    self.take_post(n, &item);
+                }
+                if more {
+                    self.look(n);
+                }
+            }
+            StoreReply::Claimed(ClaimFor::Bury, _, items) => {
+                for item in items.unwrap_or_default() {
+                    self.bury_post(n, &item);
+                }
+            }
+            StoreReply::Claimed(ClaimFor::Emitter, _, items) => {
                 let now = self.local(n);
                 let change =
                     items.and_then(|items| self.nodes[n].emitter.emit(&items, now, &self.limits));
@@ -414,7 +421,7 @@ impl World {
                     None => self.emit_later(n),
                 }
             }
-            Reply::Committed(outcomes) => self.batch_answered(n, outcomes),
+            StoreReply::Committed(outcomes) => self.batch_answered(n, outcomes),
         }
     }
 
@@ -457,6 +464,7 @@ impl World {
                 }
                 Done::Device(address) => self.input(n, &address, Input::Outcome(outcome)),
                 Done::Emitter => self.emit_later(n),
+                Done::Nobody => {}
                 Done::Registry(address) => {
                     if matches!(outcome, Outcome::Committed(_)) {
                         self.input(n, &address, Input::Changed);
@@ -478,7 +486,9 @@ impl World {
             limit: self.limits.sweep_items_max,
             hide_until: now.after(self.limits.c2d_lock),
         };
-        self.ask_store(n, StoreCall::Claim(ClaimFor::Sweep, now, claim));
+        self.ask_store(n, StoreCall::Claim(ClaimFor::Sweep, now, claim.clone()));
+        let scope = Scope::Overdue(QueueKind::Inbox);
+        self.ask_store(n, StoreCall::Claim(ClaimFor::Bury, now, Claim { scope, ..claim }));
     }
 
     fn emit_later(&mut self, n: usize) {

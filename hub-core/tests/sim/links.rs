@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     /// Frames towards the device that wait.
     queued: usize,
     pub(crate) twins: Vec<Bytes>,
+    /// The version of the latest desired properties it was told of.
+    pub(crate) desired: u64,
 }
 
 impl Connection {
@@ -95,6 +97,7 @@ impl World {
             down_at: 0,
             queued: 0,
             twins: Vec::new(),
+            desired: 0,
         };
         self.connections.insert(conn, connection);
         self.clients[client].open.push(conn);
@@ -312,7 +315,7 @@ impl World {
                     self.service.late_replies.entry(client).or_default().push((reference, payload));
                 }
             }
-            Outbound::Desired(..) => {}
+            Outbound::Desired(version, _) => connection.desired = version,
             Outbound::Close(_) => self.cut(conn),
         }
     }
@@ -393,7 +396,7 @@ impl World {
         let key = self.rng.below(3);
         let patch = match self.rng.below(20) {
             0 => "{}".to_owned(),
-            1 => "{\"a.b\":1}".to_owned(),
+            1 => "{\"a.b\":0}".to_owned(),
             _ => format!("{{\"k{key}\":{value}}}"),
         };
         let if_version = self.rng.permille(50).then(|| self.rng.below(6));

@@ -17,6 +17,7 @@
 
 mod driver;
 mod fact;
+mod inbox;
 mod invariants;
 mod links;
 mod oracle;

@@ -9,9 +9,11 @@ use hub_core::device::{Answer, Request};
 use hub_core::envelope::{Ack, Message};
 use hub_core::frame::{Disposition, Guarantee, Inbound, Interest, MethodRef};
 use hub_core::id::Address;
+use hub_core::inbox::Post;
 use hub_core::limits::Limits;
 use hub_core::method::MethodCall;
 use hub_core::registry::{self, Context, Identity, IdentitySpec, IfMatch, Status};
+use hub_core::session::Session;
 use hub_core::store::{Change, Claim, DocumentRef, Key, QueueId, Scope};
 use hub_core::time::Timestamp;
 use hub_core::twin::{ServicePatch, Twin};
@@ -295,7 +297,8 @@ impl World {
                 let identity = Identity::decode(&body).unwrap();
                 let enabled = identity.status() == Status::Enabled;
                 if self.rng.permille(250) {
-                    self.delete(&address)
+                    let change = self.delete(&address);
+                    self.told_holder(node, &address, change, false)
                 } else if address.is_module() || (enabled && self.rng.permille(500)) {
                     return;
                 } else {
@@ -303,11 +306,32 @@ impl World {
                     spec.status = Some(if enabled { Status::Disabled } else { Status::Enabled });
                     let updated = self.decide(&spec, Some(&identity));
                     let at = DocumentRef::new(Key::identity(&address), version);
-                    Change::new().replace(&at, updated.encode())
+                    let change = Change::new().replace(&at, updated.encode());
+                    self.told_holder(node, &address, change, true)
                 }
             }
         };
         self.commit_registry(node, &address, change);
+    }
+
+    /// As `engine/holder.rs` does: the node that holds the connection is told.
+    fn told_holder(&self, n: usize, of: &Address, change: Change, guard: bool) -> Change {
+        let key = Key::session(of);
+        let Some((version, body)) = self.store.document(&key) else {
+            return change.require_absent(key);
+        };
+        let session = Session::decode(&body).unwrap();
+        let change = match guard {
+            true => change.require(&DocumentRef::new(key, version)),
+            false => change,
+        };
+        match session.elsewhere(&self.nodes[n].id) {
+            None => change,
+            Some(node) => {
+                let post = Post::Changed(of.clone());
+                change.push(post.push(node, self.local(n), &self.limits))
+            }
+        }
     }
 
     /// As `engine/registry.rs` does, for one identity: modules of a device stay.
@@ -401,7 +425,7 @@ impl World {
                 self.after(1000, Event::Calm(5));
             }
             5 => {
-                let late = self.undelivered();
+                let late = self.undelivered().or_else(|| self.untold());
                 self.service.early = self.service.early.take().or(late);
                 for client in 0..self.clients.len() - 1 {
                     for conn in self.clients[client].open.clone() {
@@ -443,13 +467,14 @@ impl World {
                 spec.status = Some(Status::Enabled);
                 let updated = self.decide(&spec, Some(&identity));
                 let at = DocumentRef::new(Key::identity(&address), version);
-                Change::new().replace(&at, updated.encode())
+                let change = Change::new().replace(&at, updated.encode());
+                self.told_holder(node, &address, change, true)
             }
         };
         self.commit_registry(node, &address, change);
     }
 
-    /// Everything once, at any node; calls where the device is.
+    /// Everything once, at any node.
     fn act(&mut self) {
         for client in 0..self.clients.len() - 1 {
             let address = self.clients[client].address.clone();
@@ -466,7 +491,7 @@ impl World {
             for conn in self.clients[client].open.clone() {
                 self.send_telemetry(conn);
                 self.send_report(conn);
-                let node = self.connections[&conn].node;
+                let node = self.rng.index(self.nodes.len());
                 let call = MethodCall::new("last").with_payload(format!("{{\"value\":{value}}}"));
                 let request = Request::Invoke(call.checked(&self.limits).unwrap());
                 self.ask_at(node, &address, request, Some(format!("a call of {address}")));
@@ -480,6 +505,18 @@ impl World {
             let depth = self.store.depth(&QueueId::mailbox(&client.address));
             let address = &client.address;
             (depth > 0).then(|| format!("{depth} messages wait for {address}, which listens"))
+        })
+    }
+
+    /// A device that was not told of its latest desired properties.
+    fn untold(&self) -> Option<String> {
+        self.clients[..self.clients.len() - 1].iter().find_map(|client| {
+            let [conn] = client.open[..] else { return None };
+            let (_, body) = self.store.document(&Key::twin(&client.address))?;
+            let (is, told) = (Twin::decode(&body).unwrap(), self.connections[&conn].desired);
+            let address = &client.address;
+            (told != is.desired_version())
+                .then(|| format!("{address} was told of {told}, and has {}", is.desired_version()))
         })
     }
 
@@ -522,6 +559,10 @@ impl World {
                 }
                 Some(_) => {}
             }
+        }
+        let left = self.nodes.iter().find(|node| self.store.depth(&QueueId::inbox(&node.id)) > 0);
+        if let Some(node) = left {
+            return Some(format!("posts are left for node {}", node.index));
         }
         let busy = self.nodes.iter().find(|node| !node.is_quiet());
         busy.map(|node| format!("node {} still writes", node.index))

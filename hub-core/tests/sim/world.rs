@@ -10,7 +10,7 @@ use hub_core::id::{Address, NodeId};
 use hub_core::limits::Limits;
 use hub_core::time::Timestamp;
 
-use crate::driver::{Reply, SimNode, StoreCall};
+use crate::driver::{SimNode, StoreCall, StoreReply};
 use crate::fact::{Call, Conn, Fact, SKEW_MAX};
 use crate::links::{Client, Connection};
 use crate::oracle::{Failure, Oracle};
@@ -102,7 +102,7 @@ pub(crate) enum Event {
     FromStore {
         node: usize,
         run: u64,
-        reply: Reply,
+        reply: StoreReply,
     },
     /// A batch is tried again.
     Again {
@@ -127,10 +127,14 @@ pub(crate) enum Event {
         node: usize,
         run: u64,
     },
-    /// Something of this device may have changed elsewhere.
-    Hint {
+    /// Something is in a node's inbox.
+    Nudge {
         node: usize,
-        address: Address,
+    },
+    /// A node looks into its inbox without a nudge.
+    Inbox {
+        node: usize,
+        run: u64,
     },
     Crash {
         node: usize,
@@ -227,6 +231,11 @@ fn limits() -> Limits {
     limits.waiting_changes_max = 40;
     limits.idle_devices_max = 2;
     limits.sweep_items_max = 3;
+    limits.inbox_depth_max = 20;
+    limits.inbox_ttl = secs(10);
+    limits.inbox_poll_every = secs(1);
+    limits.remote_dispatch_timeout = secs(2);
+    limits.notice_gap_max = secs(2);
     limits.call_timeout = secs(6);
     limits
 }
@@ -241,7 +250,8 @@ impl World {
             .map(|index| {
                 let id = NodeId::new(&format!("n{index}")).unwrap();
                 let (limits, node) = (limits.clone(), id.clone());
-                let setup = Setup { limits, node, partitions: PARTITIONS };
+                let routing = Arc::default();
+                let setup = Setup { limits, node, partitions: PARTITIONS, routing };
                 SimNode::new(index, id, Arc::new(setup))
             })
             .collect();
@@ -314,11 +324,12 @@ impl World {
             Event::Timer { node, run } if self.runs(node, run) => self.timer(node),
             Event::Sweep { node, run } if self.runs(node, run) => self.sweep(node),
             Event::Emit { node, run } if self.runs(node, run) => self.emit(node),
-            Event::Hint { node, address } => {
+            Event::Nudge { node } => {
                 if self.nodes[node].up {
-                    self.input(node, &address, hub_core::device::Input::Changed);
+                    self.look(node);
                 }
             }
+            Event::Inbox { node, run } if self.runs(node, run) => self.poll_inbox(node),
             Event::Crash { node } => self.crash(node),
             Event::Start { node } => self.start(node),
             Event::Arrive { conn } => self.arrive(conn),
@@ -336,6 +347,7 @@ impl World {
             | Event::ReadAgain { .. }
             | Event::Timer { .. }
             | Event::Sweep { .. }
+            | Event::Inbox { .. }
             | Event::Emit { .. } => {}
         }
     }

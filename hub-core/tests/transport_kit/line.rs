@@ -182,7 +182,7 @@ struct Connection {
     hub: Hub,
     bug: Bug,
     batch: EventBatch,
-    /// Only for [`Bug::ReordersOffers`].
+    /// Only for [`Bug::ReordersOffers`] and [`Bug::ReordersReceipts`].
     held: Option<Outbound>,
 }
 
@@ -295,8 +295,9 @@ impl Connection {
     /// From the hub's words to the device's.
     fn tell(&mut self, outbound: Outbound, out: &mut Vec<u8>) {
         let outbound = match (self.bug, outbound, self.held.take()) {
-            (Bug::ReordersOffers, offer @ Outbound::Offer(_), None) => {
-                self.held = Some(offer);
+            (Bug::ReordersOffers, first @ Outbound::Offer(_), None)
+            | (Bug::ReordersReceipts, first @ Outbound::Receipt(_), None) => {
+                self.held = Some(first);
                 return;
             }
             (_, outbound, Some(held)) => {

@@ -20,6 +20,8 @@ pub(crate) enum Bug {
     SwallowsClose,
     /// Swaps two offers.
     ReordersOffers,
+    /// Swaps two acknowledgements.
+    ReordersReceipts,
     /// Reads from the peer without asking for room.
     ReadsWithoutRoom,
     /// Does not hear the hub while it writes to the peer.
@@ -73,6 +75,8 @@ caught! {
     an_end_not_heard: SwallowsClose by shutdown::t8_connections_end_and_serve_returns;
     another_order: ReordersOffers
         by delivery::t2_offers_come_in_order, delivery::t3_a_token_goes_back_as_it_came;
+    another_order_of_receipts: ReordersReceipts
+        by telemetry::t14_telemetry_is_acknowledged_in_its_order;
     reading_without_room: ReadsWithoutRoom by pressure::t5_without_room_nothing_is_read;
     a_peer_that_blocks: DeafWhileWriting by pressure::t4_a_peer_that_reads_nothing_is_closed;
     a_refusal_not_told: SwallowsErrors

@@ -48,8 +48,13 @@ impl Fixture for LineFixture {
     async fn connect(&mut self, login: &Login) -> Result<LineProbe, Refused> {
         let stream = TcpStream::connect(self.addr.unwrap()).await;
         let stream = stream.map_err(|error| Refused(error.to_string()))?;
-        let mut probe =
-            LineProbe { stream, buffer: BytesMut::new(), last_tag: 0, heard: VecDeque::new() };
+        let mut probe = LineProbe {
+            stream,
+            buffer: BytesMut::new(),
+            last_tag: 0,
+            written: VecDeque::new(),
+            heard: VecDeque::new(),
+        };
         let hello = FromDevice::Hello {
             host: login.host.clone(),
             address: login.address.to_string(),
@@ -108,6 +113,8 @@ pub(crate) struct LineProbe {
     stream: TcpStream,
     buffer: BytesMut,
     last_tag: u64,
+    /// Tags of messages that are to be acknowledged, in this order.
+    written: VecDeque<u64>,
     heard: VecDeque<FromHub>,
 }
 
@@ -191,13 +198,14 @@ impl Pipelined for LineProbe {
     async fn write(&mut self, body: &[u8]) -> Result<(), Refused> {
         self.last_tag += 1;
         let (tag, body) = (self.last_tag, body.to_vec());
+        self.written.push_back(tag);
         self.say(&FromDevice::Publish { tag, body, properties: Vec::new() }).await
     }
 
     async fn acknowledged(&mut self, count: usize) -> Result<(), Refused> {
         for _ in 0..count {
             match self.line().await? {
-                FromHub::Done { .. } => {}
+                FromHub::Done { tag } if self.written.pop_front() == Some(tag) => {}
                 other => return Err(Refused(format!("{other:?}"))),
             }
         }

@@ -10,29 +10,6 @@ use serde_json::{Map, Value};
 
 use crate::problem::Problem;
 
-/// The word for a status.
-pub(crate) fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Enabled => "enabled",
-        Status::Disabled => "disabled",
-    }
-}
-
-/// The word for a kind of authentication.
-pub(crate) fn kind_name(kind: AuthenticationKind) -> &'static str {
-    match kind {
-        AuthenticationKind::Sas => "sas",
-        AuthenticationKind::SelfSigned => "selfSigned",
-        AuthenticationKind::CertificateAuthority => "certificateAuthority",
-        AuthenticationKind::None => "none",
-    }
-}
-
-/// The word for a connection's state.
-pub(crate) fn connection_name(registration: &Registration) -> &'static str {
-    if registration.session.is_connected() { "Connected" } else { "Disconnected" }
-}
-
 /// A device or module as the registry's routes give it. Contains the keys.
 pub(crate) struct IdentityJson<'a>(pub(crate) &'a Registration);
 
@@ -48,9 +25,9 @@ impl Serialize for IdentityJson<'_> {
         }
         map.serialize_entry("generationId", &Text(identity.generation()))?;
         map.serialize_entry("etag", &identity.etag())?;
-        map.serialize_entry("connectionState", connection_name(self.0))?;
+        map.serialize_entry("connectionState", session.state_name())?;
         if !address.is_module() {
-            map.serialize_entry("status", status_name(identity.status()))?;
+            map.serialize_entry("status", identity.status().name())?;
             map.serialize_entry("statusReason", &identity.status_reason())?;
             map.serialize_entry("statusUpdatedTime", &Text(identity.status_updated()))?;
         }
@@ -103,7 +80,7 @@ impl Serialize for AuthenticationJson<'_> {
         let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry("symmetricKey", &Pair("primaryKey", "secondaryKey", keys))?;
         map.serialize_entry("x509Thumbprint", &thumbprints(self.0))?;
-        map.serialize_entry("type", kind_name(self.0.kind()))?;
+        map.serialize_entry("type", self.0.kind().name())?;
         map.end()
     }
 }
@@ -208,7 +185,7 @@ pub(crate) fn spec(address: Address, document: Object<'_>) -> Result<IdentitySpe
 fn status(word: &str) -> Result<Status, Problem> {
     [Status::Enabled, Status::Disabled]
         .into_iter()
-        .find(|status| status_name(*status).eq_ignore_ascii_case(word))
+        .find(|status| status.name().eq_ignore_ascii_case(word))
         .ok_or_else(|| Problem::argument("status is neither enabled nor disabled"))
 }
 
@@ -235,7 +212,7 @@ fn authentication(document: Object<'_>) -> Result<Option<AuthenticationSpec>, Pr
             ];
             kinds
                 .into_iter()
-                .find(|kind| kind_name(*kind).eq_ignore_ascii_case(word))
+                .find(|kind| kind.name().eq_ignore_ascii_case(word))
                 .ok_or_else(|| Problem::argument("authentication has an unknown type"))?
         }
         None if has_prints => AuthenticationKind::SelfSigned,

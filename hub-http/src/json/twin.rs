@@ -4,7 +4,7 @@ use hub_core::engine::Registration;
 use hub_core::twin::Twin;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::identity::{Capabilities, Text, connection_name, kind_name, status_name, thumbprints};
+use super::identity::{Capabilities, Text, thumbprints};
 
 /// A whole twin: what the registry knows, tags and properties.
 pub(crate) struct TwinJson<'a>(pub(crate) &'a Registration, pub(crate) &'a Twin);
@@ -20,15 +20,15 @@ impl Serialize for TwinJson<'_> {
         }
         map.serialize_entry("etag", &twin.etag())?;
         map.serialize_entry("deviceEtag", &identity.etag())?;
-        map.serialize_entry("status", status_name(identity.status()))?;
+        map.serialize_entry("status", identity.status().name())?;
         if let Some(reason) = identity.status_reason() {
             map.serialize_entry("statusReason", reason)?;
         }
         map.serialize_entry("statusUpdateTime", &Text(identity.status_updated()))?;
-        map.serialize_entry("connectionState", connection_name(self.0))?;
+        map.serialize_entry("connectionState", session.state_name())?;
         map.serialize_entry("lastActivityTime", &Text(session.active))?;
         map.serialize_entry("cloudToDeviceMessageCount", messages)?;
-        map.serialize_entry("authenticationType", kind_name(authentication.kind()))?;
+        map.serialize_entry("authenticationType", authentication.kind().name())?;
         map.serialize_entry("x509Thumbprint", &thumbprints(authentication))?;
         map.serialize_entry("modelId", session.model.as_deref().unwrap_or(""))?;
         map.serialize_entry("version", &twin.version())?;

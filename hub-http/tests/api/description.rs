@@ -26,6 +26,7 @@ fn filled(path: &str) -> String {
     path.replace("{deviceId}", "d1")
         .replace("{moduleId}", "m1")
         .replace("{lockToken}", &"0".repeat(48))
+        .replace("{correlationId}", &"0".repeat(64))
         .replace("{group}", "g")
         .replace("{partition}", "0")
 }

@@ -1,7 +1,7 @@
 //! From the hub to the device.
 
 use hub_core::error::{CloseReason, HubError};
-use hub_core::frame::{Delivery, Disposition, Guarantee, Inbound, Interest, MethodRef, Outbound};
+use hub_core::frame::{Delivery, Disposition, Guarantee, Inbound, Interest, Outbound};
 use hub_core::id::Tag;
 
 use super::{Asked, Context, End, Session, Turn};
@@ -40,10 +40,7 @@ impl Session {
             }
             Outbound::Call(call, name, payload) => {
                 turn.topic.clear();
-                let MethodRef(number) = call;
-                self.calls = number & !u64::from(u32::MAX);
-                let on_wire = MethodRef(number & u64::from(u32::MAX));
-                topics::write_method(&name, on_wire, &mut turn.topic);
+                topics::write_method(&name, call, &mut turn.topic);
                 self.push(context, Interest::Methods, &payload, turn)
             }
             Outbound::Close(reason) => Err(End::Closed(reason)),

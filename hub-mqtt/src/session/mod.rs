@@ -87,9 +87,6 @@ pub struct Session {
     silence_max: Duration,
     heard: Timestamp,
     next_tag: u64,
-    /// What the references of this connection's calls have in common. On the wire they count from
-    /// 1, as clients of the cloud service expect; the hub's are like those of no other link.
-    calls: u64,
     /// The tag of the telemetry that gathers, if any does.
     gathering: Option<Tag>,
     acks: Acks,
@@ -123,7 +120,6 @@ impl Session {
             silence_max: asked.map_or(limits.silence_max, |asked| asked.min(limits.silence_max)),
             heard: now,
             next_tag: 0,
-            calls: 0,
             gathering: None,
             acks: Acks::default(),
             asked: Vec::new(),

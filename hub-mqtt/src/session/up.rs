@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hub_core::envelope::Property;
-use hub_core::frame::{Disposition, Guarantee, Inbound, Interest, MethodRef};
+use hub_core::frame::{Disposition, Guarantee, Inbound, Interest};
 
 use super::flight::Sent;
 use super::{Asked, Context, End, Session, Turn};
@@ -84,10 +84,7 @@ impl Session {
                 Ok(())
             }
             Operation::MethodResponse(call, status) => {
-                if let Some(MethodRef(number)) = call
-                    && number <= u64::from(u32::MAX)
-                {
-                    let call = MethodRef(self.calls | number);
+                if let Some(call) = call {
                     let payload = Bytes::copy_from_slice(publish.payload);
                     self.tell(Inbound::Reply(call, status, payload), turn);
                 }

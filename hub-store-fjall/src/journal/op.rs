@@ -107,12 +107,14 @@ pub(crate) fn kind(byte: u8) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| *kind as u8 == byte)
 }
 
-pub(crate) const QUEUE_KINDS: [QueueKind; 5] = [
+pub(crate) const QUEUE_KINDS: [QueueKind; 7] = [
     QueueKind::Mailbox,
     QueueKind::Inbox,
     QueueKind::FeedbackPending,
     QueueKind::Feedback,
     QueueKind::DeadLetter,
+    QueueKind::Upload,
+    QueueKind::FileNotification,
 ];
 
 pub(crate) fn queue_kind(byte: u8) -> Option<QueueKind> {

@@ -5,7 +5,6 @@
 //! a fresh hubd and a fresh mosquitto one after the other, and what is reported is the middle of the
 //! rounds' ratios. Neither writes to disk: hubd keeps its log in memory, mosquitto has nobody to
 //! deliver to.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output is the report")]
 
 mod options;
 mod process;
@@ -14,7 +13,10 @@ mod round;
 mod server;
 
 use std::error::Error;
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
+
+use benches::printed;
 
 use self::options::{Options, USAGE};
 use self::report::Report;
@@ -25,22 +27,13 @@ type Failure = Box<dyn Error>;
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
+        Ok(None) => return printed("load", writeln!(stdout(), "{USAGE}").map_err(Into::into)),
         Err(error) => {
             eprintln!("load: {error}\n\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("load: {error}");
-            ExitCode::from(2)
-        }
-    }
+    printed("load", run(&options))
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
@@ -61,9 +54,9 @@ async fn rounds(options: &Options, programs: &server::Programs) -> Result<(), Fa
     for number in 1..=options.rounds {
         let hub = round::run(Kind::Hubd, programs, options).await?;
         let mosquitto = round::run(Kind::Mosquitto, programs, options).await?;
-        println!("{}", report::line(number, &hub, &mosquitto));
+        writeln!(stdout(), "{}", report::line(number, &hub, &mosquitto))?;
         report.add(hub, mosquitto);
     }
-    println!("\n{}", report.table(options));
+    writeln!(stdout(), "\n{}", report.table(options))?;
     Ok(())
 }

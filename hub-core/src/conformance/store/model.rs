@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::id::{NodeId, Partition, SequenceNumber};
 use crate::store::{
     Ask, Batch, BatchId, Change, Claim, Document, DocumentRef, Durability, Entry, Issued, Item,
-    ItemRef, Key, Kind, Marks, Op, Outcome, QueueId, Record, Scope, Seek, Store, StoreError,
-    Version,
+    ItemRef, Key, Kind, Marks, Nudges, Op, Outcome, QueueId, Record, Scope, Seek, Store,
+    StoreError, Version,
 };
 use crate::time::Timestamp;
 
@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub struct Model {
     state: Mutex<State>,
-    nudged: tokio::sync::Notify,
+    nudges: Nudges,
 }
 
 #[derive(Debug, Default)]
@@ -269,11 +269,7 @@ impl Store for Model {
             });
         }
         state.batches.insert(batch.id, outcomes.clone());
-        if !batch.nudges.is_empty() {
-            // One bell for all nodes: a wait may end for nothing.
-            self.nudged.notify_waiters();
-            self.nudged.notify_one();
-        }
+        self.nudges.nudge(&batch.nudges);
         Ok(outcomes)
     }
 
@@ -316,7 +312,7 @@ impl Store for Model {
         Ok(())
     }
 
-    async fn nudged(&self, _: &NodeId) {
-        self.nudged.notified().await;
+    async fn nudged(&self, node: &NodeId) {
+        self.nudges.wait(node).await;
     }
 }

@@ -119,6 +119,7 @@ macro_rules! transport_tests {
                 t10_bodies_and_properties_arrive_as_sent []
                 t10_messages_arrive_once_and_in_order []
                 t12_a_message_beyond_the_limit_is_refused []
+                t14_telemetry_is_acknowledged_in_its_order [lasting pipelined]
             }
             delivery {
                 t2_offers_come_in_order [messages]

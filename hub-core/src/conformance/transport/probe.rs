@@ -99,10 +99,12 @@ pub trait Pipelined: Lasting {
     /// [`Refused`] when the hub closes the connection.
     async fn write(&mut self, body: &[u8]) -> Result<(), Refused>;
 
-    /// Waits for the acknowledgements of so many written messages.
+    /// Waits for the acknowledgements of the next so many written messages.
     ///
     /// # Errors
-    /// [`Refused`] when the hub closes the connection.
+    /// [`Refused`] when the hub closes the connection, or when an acknowledgement is of another
+    /// message than the oldest that has none. A protocol that does not say which message it
+    /// acknowledges means that one.
     async fn acknowledged(&mut self, count: usize) -> Result<(), Refused>;
 
     /// Reads nothing from the connection from now on, and keeps it open.

@@ -1,7 +1,7 @@
 //! From a device to the log.
 
 use super::world::{QUIET, World, must_wait, soon};
-use super::{Fixture, Probe};
+use super::{Fixture, Pipelined, Probe};
 use std::pin::pin;
 
 /// While the store's commit is held back, no acknowledgement arrives; when it is released, it does.
@@ -101,4 +101,29 @@ pub async fn t12_a_message_beyond_the_limit_is_refused<F: Fixture>(fixture: &mut
     assert!(refused.is_err(), "a message beyond the limit was acknowledged");
     soon("an acknowledgement", other.publish(b"x", &[])).await.expect("others go on");
     assert_eq!(world.bodies().await, [b"x"]);
+}
+
+/// Messages that were written one after another, and were committed in one batch or in several, are
+/// acknowledged one after another.
+pub async fn t14_telemetry_is_acknowledged_in_its_order<F: Fixture<Probe: Pipelined>>(
+    fixture: &mut F,
+) {
+    const COUNT: usize = 20;
+    let world = World::open(fixture).await;
+    let (mut probe, _) = world.device(fixture, "d1").await;
+    for held in [true, false, true] {
+        if held {
+            world.gate.hold();
+        }
+        for number in 0..COUNT {
+            probe.write(number.to_string().as_bytes()).await.expect("the connection stays");
+            if held && number == 0 {
+                soon("a commit", world.gate.reached()).await;
+            }
+        }
+        world.gate.release();
+        let acknowledged = probe.acknowledged(COUNT);
+        soon("acknowledgements", acknowledged).await.expect("the order of the messages");
+    }
+    assert_eq!(world.bodies().await.len(), 3 * COUNT);
 }

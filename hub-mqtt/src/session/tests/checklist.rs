@@ -20,7 +20,7 @@ fn stored(subscriptions: Subscriptions) -> Rig {
 }
 
 #[test]
-fn a_stored_session_delivers_without_a_subscribe() {
+fn b08_a_stored_session_delivers_without_a_subscribe() {
     stored(all()).hub(offer(3, 1, true)).writes(&[&format!("PUBLISH q1 id3 dup {OFFERED}")]);
     stored(all())
         .hub(Outbound::Desired(2, Bytes::from_static(b"{}")))
@@ -100,7 +100,7 @@ fn telemetry_of_one_read_is_one_batch_and_its_acks_leave_together() {
 }
 
 #[test]
-fn acknowledgements_leave_in_the_order_of_the_publishes() {
+fn b08_acknowledgements_leave_in_the_order_of_the_publishes() {
     let mut rig = stored(all());
     let report = format!("{REPORTED}?$rid=1");
     for (id, topic) in [
@@ -152,7 +152,7 @@ fn what_is_done_at_once_splits_a_batch_and_loses_nothing() {
 }
 
 #[test]
-fn a_message_is_completed_by_its_puback_once() {
+fn b08_a_message_is_completed_by_its_puback_once() {
     let mut rig = stored(all());
     rig.hub(offer(1, 4, false)).hub(offer(2, 5, true));
     rig.writes(&[&format!("PUBLISH q1 id1 {OFFERED}"), &format!("PUBLISH q1 id2 dup {OFFERED}")]);

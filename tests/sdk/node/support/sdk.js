@@ -14,6 +14,7 @@ const { Http } = load('azure-iot-device-http');
 const { Amqp, AmqpWs } = load('azure-iot-device-amqp');
 const eventHubs = load('@azure/event-hubs');
 const WebSocket = load('ws');
+const { BlockBlobClient } = load('@azure/storage-blob');
 const service = load('azure-iothub');
 const { errors, NoRetry, ExponentialBackOffWithJitter } = load('azure-iot-common');
 
@@ -30,6 +31,7 @@ module.exports = {
   WebSocket,
   ServiceAmqp: service.Amqp,
   ServiceAmqpWs: service.AmqpWs,
+  BlockBlobClient,
   Registry: service.Registry,
   ServiceClient: service.Client,
   errors,

@@ -74,6 +74,7 @@ class Hubd:
         self.store = store or default_store()
         self.own_data_dir = data_dir is None
         self.data_dir = data_dir or tempfile.mkdtemp(prefix="hubd-")
+        self.data_path = pathlib.Path(self.data_dir)
         self._relay = None
         self.process = None
         try:

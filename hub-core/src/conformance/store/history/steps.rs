@@ -192,10 +192,11 @@ fn entries(random: &mut Random) -> Entries {
     Entries::from_parts(bodies.concat().into(), ends).unwrap_or_default()
 }
 
-/// Mostly the version the document has; else an old one of it, another's, or a wrong absence.
+/// Mostly the version the document has; else an old one of it, or a wrong absence. Never another
+/// document's: a store may give that to this one too (S6).
 fn version<S: Store>(random: &mut Random, walk: &Walk<S>, key: &Key) -> Option<Version> {
     match random.below(10) {
-        0 => walk.any_version(random.number()),
+        0 => walk.old_version(random.number(), key),
         1 => None,
         _ => walk.version_of(key),
     }
@@ -203,13 +204,5 @@ fn version<S: Store>(random: &mut Random, walk: &Walk<S>, key: &Key) -> Option<V
 
 /// Mostly an item as it is; else an old state of one, which may be settled by now.
 fn item<S: Store>(random: &mut Random, walk: &Walk<S>) -> Option<ItemRef> {
-    let mut item = if random.percent(80) {
-        walk.item(random.number())
-    } else {
-        walk.old_item(random.number())
-    }?;
-    if random.percent(5) {
-        item = ItemRef::new(queue(random), item.sequence(), item.version());
-    }
-    Some(item)
+    if random.percent(75) { walk.item(random.number()) } else { walk.old_item(random.number()) }
 }

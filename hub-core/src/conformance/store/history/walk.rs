@@ -20,6 +20,8 @@ pub(super) struct Walk<S> {
     seed: u64,
     step: u64,
     documents: BTreeMap<Key, Version>,
+    /// All versions that each document has had.
+    old_versions: BTreeMap<Key, Vec<Version>>,
     items: BTreeMap<(QueueId, SequenceNumber), Version>,
     old_items: Vec<ItemRef>,
     longest_log: u64,
@@ -45,6 +47,7 @@ impl<S: Store> Walk<S> {
             seed,
             step: 0,
             documents: BTreeMap::new(),
+            old_versions: BTreeMap::new(),
             items: BTreeMap::new(),
             old_items: Vec::new(),
             longest_log: 0,
@@ -74,10 +77,11 @@ impl<S: Store> Walk<S> {
         self.documents.get(key).copied()
     }
 
-    /// Some version that was issued for something.
-    pub(super) fn any_version(&self, random: u64) -> Option<Version> {
-        let index = random.checked_rem(self.versions.len() as u64)?;
-        self.versions.keys().nth(index as usize).copied()
+    /// Some version that the document has, or had.
+    pub(super) fn old_version(&self, random: u64, key: &Key) -> Option<Version> {
+        let versions = self.old_versions.get(key)?;
+        let index = random.checked_rem(versions.len() as u64)?;
+        versions.get(index as usize).copied()
     }
 
     /// Some item as it is.
@@ -159,6 +163,7 @@ impl<S: Store> Walk<S> {
                 Op::Require(..) => {}
                 Op::Put(key, ..) => {
                     self.documents.insert(key.clone(), ours.version);
+                    self.old_versions.entry(key.clone()).or_default().push(ours.version);
                     self.use_version(Name::Document(key.clone()), theirs.version, place);
                 }
                 Op::Remove(key, _) => {
