@@ -150,7 +150,10 @@ impl Job {
                 Request::PatchTwin(..) | Request::ReplaceTwin(..) => {
                     &[Slot::Identity, Slot::Session, Slot::Twin]
                 }
-                Request::Repair(_) => &[Slot::Session],
+                Request::Repair(_) if needs_twin(routing, EventSource::ConnectionState) => {
+                    &[Slot::Identity, Slot::Session, Slot::Twin]
+                }
+                Request::Repair(_) => &[Slot::Identity, Slot::Session],
                 Request::Receive(_) | Request::Settle(..) | Request::Purge => &[],
             },
             Self::Settle { .. }

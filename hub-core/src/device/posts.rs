@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::cache::Cached;
 use super::effect::{Effects, LifecycleKind};
+use super::events::Transition;
 use super::input::{Input, Request};
 use super::job::{After, Job};
 use super::{Device, Online};
@@ -12,6 +13,7 @@ use crate::frame::{Interest, Outbound};
 use crate::id::{Address, CallId, Epoch, NodeId};
 use crate::inbox::{Asked, Gone, Post};
 use crate::method::{MethodCall, MethodReply};
+use crate::route::Presence;
 use crate::store::{Change, DocumentRef, Key};
 use crate::twin::Tell;
 
@@ -163,7 +165,15 @@ impl Device {
         // Another node may come back, and then looks at each of its connections itself.
         let change = if own { Change::new() } else { Change::new().require(&node) };
         let key = Key::session(&self.address);
-        let change = change.write(&key, Some(version), session.encode());
+        let mut change = change.write(&key, Some(version), session.encode());
+        if let Some(identity) = self.documents.identity.get() {
+            change = change.and(self.presence(Transition {
+                presence: Presence::Disconnected,
+                generation: identity.generation(),
+                epoch,
+                at: self.now,
+            }));
+        }
         let after = After::Repaired { session: Box::new(session), epoch };
         self.write(Job::Ask { call, request: Request::Repair(node) }, change, after, fx);
     }

@@ -75,7 +75,7 @@ impl Device {
 
     /// What a connect or disconnect adds to its change. Where a route looks at the twin for that, the
     /// change holds only if the twin is still as it was looked at.
-    fn presence(&self, transition: Transition) -> Change {
+    pub(super) fn presence(&self, transition: Transition) -> Change {
         let twin = needs_twin(&self.setup.routing, EventSource::ConnectionState)
             .then(|| self.documents.twin.known())
             .flatten();
