@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::Parser;
 use hub_core::id::NodeId;
 use hub_core::security::{Rights, SymmetricKey};
+use hub_store_postgres::{OpenError, PostgresConfig};
 
 /// The standalone hub: an example that embeds the hub with every adapter there is.
 #[derive(Debug, Parser)]
@@ -15,8 +16,8 @@ pub(crate) struct Args {
     /// The hub's host name in connection strings, SAS resources and the generated certificate
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     pub(crate) host_name: String,
-    /// Where what is acknowledged is kept: memory, or file:DIR; by default a durable store in the
-    /// data directory
+    /// Where what is acknowledged is kept: memory, file:DIR, or postgres://USER:PASSWORD@HOST/DATABASE
+    /// (?schema=NAME for a hub of its own); by default a durable store in the data directory
     #[arg(long, value_name = "SPEC")]
     pub(crate) store: Option<StoreSpec>,
     /// Keys and certificates
@@ -74,12 +75,14 @@ pub(crate) struct Args {
 }
 
 /// Which store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum StoreSpec {
     /// Gone with the process.
     Memory,
     /// The embedded durable store in this directory.
     File(PathBuf),
+    /// A PostgreSQL database, at this URL.
+    Postgres(Box<PostgresConfig>),
 }
 
 impl FromStr for StoreSpec {
@@ -89,10 +92,11 @@ impl FromStr for StoreSpec {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("file", dir)) if !dir.is_empty() => Ok(Self::File(PathBuf::from(dir))),
-            Some(("postgres" | "postgresql", _)) => {
-                Err("this build has no PostgreSQL store yet; use memory or file:DIR".to_owned())
-            }
-            _ => Err("a store is memory or file:DIR".to_owned()),
+            Some(("postgres" | "postgresql", _)) => match text.parse() {
+                Ok(config) => Ok(Self::Postgres(Box::new(config))),
+                Err(error) => Err(OpenError::to_string(&error)),
+            },
+            _ => Err("a store is memory, file:DIR or postgres://…".to_owned()),
         }
     }
 }

@@ -6,19 +6,24 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_amqp::AmqpTransport;
 use hub_blob_directory::{BlobDirectory, BlobDirectoryConfig};
-use hub_core::{Hub, HubBuilder};
+use hub_core::{Hub, HubBuilder, Store};
 use hub_http::HttpTransport;
 use hub_mqtt::{MqttStreamHandler, MqttTransport, TlsSettings};
 use hub_store_fjall::{FileStore, FileStoreConfig};
 use hub_store_memory::MemoryStore;
+use hub_store_postgres::PostgresStore;
 
 use crate::args::{Args, StoreSpec};
 use crate::certs::certificates;
 use crate::devices::register;
 use crate::keys::{Keys, policies};
+
+/// How long the store may take until this node is part of the hub.
+const JOIN: Duration = Duration::from_secs(9);
 
 /// A hub with all its listeners bound.
 pub(crate) struct Running {
@@ -31,16 +36,23 @@ pub(crate) struct Running {
     pub(crate) amqp: Option<SocketAddr>,
     pub(crate) amqps: Option<SocketAddr>,
     pub(crate) devices: BTreeMap<String, String>,
+    /// The embedded store, to be closed when the hub has ended.
+    pub(crate) store: Option<Arc<FileStore>>,
 }
 
 /// A hub to be, on the store that was asked for.
-fn store(args: &Args) -> Result<HubBuilder, Box<dyn Error>> {
+async fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<dyn Error>> {
     let dir = match &args.store {
-        Some(StoreSpec::Memory) => return Ok(Hub::builder(MemoryStore::new())),
+        Some(StoreSpec::Memory) => return Ok((Hub::builder(MemoryStore::new()), None)),
+        Some(StoreSpec::Postgres(config)) => {
+            let store = PostgresStore::open(config.as_ref().clone()).await?;
+            return Ok((Hub::builder(store), None));
+        }
         Some(StoreSpec::File(dir)) => dir.clone(),
         None => args.data_dir.join("store"),
     };
-    Ok(Hub::builder(FileStore::open(&dir, FileStoreConfig::new())?))
+    let store = Arc::new(FileStore::open(&dir, FileStoreConfig::new())?);
+    Ok((Hub::builder_on(Arc::clone(&store) as Arc<dyn Store>), Some(store)))
 }
 
 /// The directory of the files that devices upload. Stock SDKs of devices reach it by the host that
@@ -117,8 +129,9 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
     let web_secure = args.https.addr().and_then(|_| addrs.next());
     let files = files(args, web, web_secure)?;
 
+    let (builder, store) = store(args).await?;
     let mut builder =
-        store(args)?.host_name(&args.host_name).partitions(args.partitions).policies(policies);
+        builder.host_name(&args.host_name).partitions(args.partitions).policies(policies);
     if let Some(node) = &args.node_name {
         builder = builder.node(node.0.clone());
     }
@@ -127,6 +140,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         builder = builder.blobs(Arc::new(files));
     }
     let hub = builder.start()?;
+    tokio::time::timeout(JOIN, hub.joined()).await.map_err(|_| "the store does not answer")??;
     let devices = register(&hub, args).await?;
 
     hub.serve(mqtt);
@@ -142,5 +156,6 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         amqp: amqp_plain,
         amqps: amqp_secure,
         devices,
+        store,
     })
 }

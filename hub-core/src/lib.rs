@@ -5,6 +5,7 @@ pub mod blob;
 pub mod conformance;
 pub mod delivery;
 pub mod device;
+pub mod endpoint;
 pub mod engine;
 pub mod envelope;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod node;
 pub mod query;
 pub mod registry;
 pub mod roster;
+pub mod route;
 pub mod security;
 pub mod session;
 pub mod store;
@@ -27,6 +29,7 @@ pub mod twin;
 pub mod upload;
 
 pub use blob::BlobStore;
+pub use endpoint::Endpoint;
 pub use engine::{
     Clock, DeviceClient, Downlink, Hub, HubBuilder, Link, Shutdown, ShutdownReport, Uplink,
 };

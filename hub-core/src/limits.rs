@@ -144,6 +144,30 @@ pub struct Limits {
     /// Longest status reason in characters.
     pub status_reason_max: usize,
 
+    // -- routing --
+    /// Most routes.
+    pub routes_max: usize,
+    /// Most endpoints besides the built-in log; never more than
+    /// [`ENDPOINTS_CEILING`](crate::route::ENDPOINTS_CEILING).
+    pub endpoints_max: usize,
+    /// Most enrichments.
+    pub enrichments_max: usize,
+    /// Most events that an endpoint is handed at once.
+    pub endpoint_batch_max: u32,
+    /// Most bytes of bodies that an endpoint is handed at once; a single larger event comes alone.
+    pub endpoint_batch_bytes_max: usize,
+    /// Longest wait for an endpoint to take a batch.
+    pub endpoint_timeout: Duration,
+    /// How long a node that works an endpoint off keeps it without renewing. Longer than
+    /// `endpoint_timeout` by more than the clocks of the nodes may differ.
+    pub endpoint_tenure: Duration,
+    /// Pause after the first failure of an endpoint; each that follows is twice as long.
+    pub endpoint_retry_min: Duration,
+    /// Longest such pause.
+    pub endpoint_retry_max: Duration,
+    /// How long an endpoint fails until it counts as dead. It is tried all the same.
+    pub endpoint_dead_after: Duration,
+
     // -- security --
     /// How far past its expiry a token is still accepted, for clocks that differ.
     pub token_clock_skew: Duration,
@@ -273,6 +297,16 @@ impl Default for Limits {
             bulk_max: 100,
             list_page_max: 1000,
             status_reason_max: 128,
+            routes_max: 100,
+            endpoints_max: 10,
+            enrichments_max: 10,
+            endpoint_batch_max: 500,
+            endpoint_batch_bytes_max: mib,
+            endpoint_timeout: secs(30),
+            endpoint_tenure: secs(60),
+            endpoint_retry_min: secs(1),
+            endpoint_retry_max: secs(60),
+            endpoint_dead_after: secs(3600),
             token_clock_skew: secs(300),
             token_grace: secs(300),
             connections_max: 100_000,

@@ -7,10 +7,10 @@
 //! | 8 | `conformance` |
 //! | 7 | `transport` |
 //! | 6 | `engine` |
-//! | 5 | the traits of `store` and `blob`, and what helps to implement them |
+//! | 5 | the traits of `store` and `blob`, and what helps to implement them; `endpoint` |
 //! | 4 | `node` |
 //! | 3 | `device` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route` |
 //! | 1 | `security`, `query` |
 //! | 0 | the data of `store` and `blob`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
@@ -34,11 +34,11 @@ fn floor(module: &str) -> Option<u8> {
         "engine" => 6,
         // Its data; the traits are told apart by name.
         "store" | "blob" => 0,
+        "endpoint" => 5,
         "node" => 4,
         "device" => 3,
-        "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster" => {
-            2
-        }
+        "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster"
+        | "route" => 2,
         "security" | "query" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,
@@ -47,7 +47,8 @@ fn floor(module: &str) -> Option<u8> {
 
 /// What stands on floor 5, and everybody above may know: the traits of stores and of files, and what
 /// helps the authors of stores.
-const STORE_TRAITS: [&str; 6] = ["Store", "Query", "Nudged", "Nudges", "BlobStore", "BlobReader"];
+const STORE_TRAITS: [&str; 9] =
+    ["Store", "Query", "Held", "Nudged", "Nudges", "OneLock", "Shapes", "BlobStore", "BlobReader"];
 
 /// The file of the second trait, which stands on floor 5 with all that it takes and gives.
 const STORE_QUERY: &str = "store/query.rs";

@@ -104,6 +104,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         service::feedback::ROUTES,
         service::files::ROUTES,
         service::events::ROUTES,
+        service::routing::ROUTES,
         websocket::ROUTES,
         openapi::ROUTES,
     ]

@@ -1,5 +1,7 @@
 //! The schemas of the documents, for the description of the routes.
 
+mod routing;
+
 use serde_json::{Value, json};
 
 /// All schemas by name.
@@ -15,7 +17,7 @@ pub(crate) fn all() -> Value {
     let object = || json!({ "type": "object" });
     let one = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     let list = |item: Value| json!({ "type": "array", "items": item });
-    json!({
+    let mut all = json!({
         "Anything": object(),
         "Error": shape(&["Message"], json!({
             "Message": text(),
@@ -215,7 +217,11 @@ pub(crate) fn all() -> Value {
             "events": list(one("Event")), "next": number(),
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
-    })
+    });
+    if let (Value::Object(all), Value::Object(more)) = (&mut all, routing::all()) {
+        all.extend(more);
+    }
+    all
 }
 
 /// An object with these members, of which some are always there.

@@ -52,7 +52,10 @@ pub enum OpenError {
         directory: String,
     },
     /// A file says something that was never written to it.
-    #[error("{path}: damaged ({what}); put back a copy of the whole directory, or see the manual")]
+    #[error(
+        "{path}: damaged ({what}); put back a copy of the whole directory, or see \"Damaged files\" \
+         in docs/durability.md"
+    )]
     Damaged {
         /// The damaged file.
         path: String,

@@ -54,6 +54,8 @@ mod error;
 mod format;
 mod journal;
 mod readers;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
 mod store;
 mod tree;

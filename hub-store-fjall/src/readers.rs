@@ -18,7 +18,8 @@ const THREADS: usize = 2;
 /// Hands reads over to threads of their own.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    jobs: mpsc::Sender<Job>,
+    /// Nothing once they are closed.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
 /// An error of a read as the contract has it.
@@ -35,7 +36,7 @@ pub(crate) fn closed(operation: &'static str) -> StoreError {
 }
 
 impl Readers {
-    /// Starts the threads. They end when this is dropped.
+    /// Starts the threads. They end when this is closed or dropped.
     pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         let (jobs, waiting) = mpsc::channel::<Job>(WAITING);
         let waiting = Arc::new(Mutex::new(waiting));
@@ -52,7 +53,12 @@ impl Readers {
             };
             threads.push(Builder::new().name("hub-store-read".into()).spawn(run)?);
         }
-        Ok((Self { jobs }, threads))
+        Ok((Self { jobs: Mutex::new(Some(jobs)) }, threads))
+    }
+
+    /// Takes no more reads: the threads end when they have run those that wait.
+    pub(crate) fn close(&self) {
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Runs a read on one of the threads. Dropping the future drops the read or its answer.
@@ -66,7 +72,11 @@ impl Readers {
             // Whoever asked may be gone.
             drop(answer.send(read(shared)));
         });
-        self.jobs.send(job).await.map_err(|_| closed(operation))?;
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let jobs = jobs.ok_or_else(|| closed(operation))?;
+        jobs.send(job).await.map_err(|_| closed(operation))?;
+        // Kept any longer, it would keep the threads.
+        drop(jobs);
         match answered.await {
             Ok(result) => result.map_err(|error| failed(operation, error)),
             Err(_) => Err(closed(operation)),

@@ -112,12 +112,12 @@ impl FileStore {
     }
 
     /// Ends the store: writes what waits, brings the state on disk up to the journal, ends the
-    /// threads and gives the directory free. Every call after it fails.
-    pub async fn close(self) {
-        let Self { messages, readers, .. } = self;
-        drop(readers);
+    /// threads and gives the directory free. Every call after it fails, and a second close does
+    /// nothing.
+    pub async fn close(&self) {
+        self.readers.close();
         let (done, ended) = oneshot::channel();
-        if messages.send(Message::Close(done)).await.is_ok() {
+        if self.messages.send(Message::Close(done)).await.is_ok() {
             // An error is the end as well.
             drop(ended.await);
         }

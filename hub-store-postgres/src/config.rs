@@ -103,7 +103,7 @@ impl FromStr for PostgresConfig {
                 )) => {
                     ours.push((name, decoded(value)?));
                 }
-                Some(("channel_binding" | "application_name", _)) | Some(_) => theirs.push(pair),
+                Some(_) => theirs.push(pair),
                 None => return Err(OpenError::url(format!("{pair} has no value"))),
             }
         }
@@ -228,7 +228,8 @@ impl PostgresConfig {
     }
 
     /// Longest time for a new connection, and for a free one; 5 s by default. What cannot be asked
-    /// within it is refused as `Unavailable`, and nothing has happened.
+    /// within it is refused as `Unavailable`, and nothing has happened. A single address gets half of
+    /// it, or what `connect_timeout` in the URL says, and each further host as much again.
     #[must_use]
     pub fn connect_timeout(mut self, time: Duration) -> Self {
         self.connect_timeout = time.max(Duration::from_millis(100));
@@ -346,7 +347,7 @@ impl PostgresConfig {
             _ => SslMode::Require,
         });
         if self.server.get_connect_timeout().is_none() {
-            self.server.connect_timeout(self.connect_timeout);
+            self.server.connect_timeout(self.connect_timeout / 2);
         }
         if self.server.get_application_name().is_none() {
             self.server.application_name("hub");
@@ -362,6 +363,13 @@ impl PostgresConfig {
         self.server.keepalives_retries(3);
         self.server.tcp_user_timeout(self.operation_timeout);
         Ok(self)
+    }
+
+    /// Longest time to connect to some host.
+    pub(crate) fn connect_bound(&self) -> Duration {
+        let hosts = u32::try_from(self.server.get_hosts().len()).unwrap_or(1);
+        let each = self.server.get_connect_timeout().copied().unwrap_or(self.connect_timeout / 2);
+        each.saturating_mul(hosts.saturating_add(1))
     }
 
     /// Where it goes, for messages: without user and password.

@@ -13,7 +13,7 @@ use crate::values::number;
 #[derive(Debug, Default)]
 pub(crate) struct Named {
     pub(crate) documents: BTreeSet<Key>,
-    /// Those that some step needs to be absent and does not write itself.
+    /// Those whose absence has to be held: some step needs it and does not write there itself.
     pub(crate) absent: BTreeSet<Key>,
     /// Queues that change, and those of them that are pushed to.
     pub(crate) queues: BTreeSet<QueueId>,
@@ -25,6 +25,7 @@ pub(crate) struct Named {
 impl Named {
     pub(crate) fn of(batch: &Batch) -> Self {
         let mut named = Self::default();
+        let mut created = BTreeSet::new();
         for op in batch.changes.iter().flat_map(Change::ops) {
             match op {
                 Op::Require(key, version) => {
@@ -33,7 +34,13 @@ impl Named {
                     }
                     named.documents.insert(key.clone());
                 }
-                Op::Put(key, ..) | Op::Remove(key, _) => {
+                Op::Put(key, read, _) => {
+                    if read.is_none() {
+                        created.insert(key.clone());
+                    }
+                    named.documents.insert(key.clone());
+                }
+                Op::Remove(key, _) => {
                     named.documents.insert(key.clone());
                 }
                 Op::Push(push) => {
@@ -51,6 +58,11 @@ impl Named {
                     named.partitions.insert(partition.0);
                 }
             }
+        }
+        // In one go and in their order, or two batches that each create what the other needs to be
+        // absent would wait for each other.
+        if !named.absent.is_empty() {
+            named.absent.append(&mut created);
         }
         named
     }

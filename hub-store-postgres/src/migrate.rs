@@ -37,7 +37,12 @@ pub(crate) fn number_of(schema: &str) -> i64 {
 /// Checks the server and the schema, and brings the schema up to date.
 pub(crate) async fn migrate(client: &Client, config: &PostgresConfig) -> Result<Server, OpenError> {
     let failed = |error| OpenError::database(config, &error);
-    let server = examine(client, config).await?;
+    let silent = |_| OpenError::Unreachable {
+        place: config.place(),
+        reason: "it does not answer".to_owned(),
+    };
+    let examined = tokio::time::timeout(config.connect_timeout, examine(client, config)).await;
+    let server = examined.map_err(silent)??;
     // Whoever comes second waits here, and then finds everything done.
     let lock = format!("BEGIN; SELECT pg_advisory_xact_lock({})", number_of(&config.schema));
     client.batch_execute(&lock).await.map_err(failed)?;

@@ -210,18 +210,6 @@ impl Plan {
         Some(planner.finish())
     }
 
-    /// Whether all it does is append to the log.
-    pub(crate) fn only_appends(&self) -> bool {
-        self.requires.is_empty()
-            && self.creates.is_empty()
-            && self.updates.is_empty()
-            && self.removes.is_empty()
-            && self.clears.is_empty()
-            && self.queues.is_empty()
-            && self.settles.is_empty()
-            && self.retimes.is_empty()
-    }
-
     /// The queues that issue numbers, in the order of their bases.
     pub(crate) fn based_queues(&self) -> impl Iterator<Item = (&QueueId, &Depth)> + Clone {
         self.queues.iter().filter(|(_, depth)| depth.based)

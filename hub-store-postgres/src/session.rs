@@ -30,6 +30,8 @@ pub(crate) struct Connector {
     schema: String,
     setup: Arc<str>,
     within: Duration,
+    /// Longest time to connect.
+    bound: Duration,
 }
 
 impl std::fmt::Debug for Connector {
@@ -74,6 +76,7 @@ impl Connector {
             schema: quote(&config.schema),
             setup: setup.into(),
             within: config.connect_timeout,
+            bound: config.connect_bound(),
         }
     }
 
@@ -87,9 +90,9 @@ impl Connector {
         &self,
         heard: impl Fn(Notification) + Send + 'static,
     ) -> Result<(Client, JoinHandle<()>), ConnectError> {
-        // Per address; several take several times as long, and the whole has a bound as well.
+        // The driver bounds what it does for one address, but not the server's silence after that.
         let connecting = self.server.connect(self.tls.clone());
-        let bound = self.within.saturating_mul(2);
+        let bound = self.bound;
         let (client, mut connection) = tokio::time::timeout(bound, connecting)
             .await
             .map_err(|_| ConnectError::Late(bound))??;

@@ -114,9 +114,11 @@ impl Upkeep {
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
         if used && (old || bytes >= self.segment_bytes) {
             let next = id + 1;
-            // Attached, not created as a partition: that would lock the log against everybody.
+            // Readers go on: the table is attached, not created as a partition. Writers wait. One that
+            // has begun knows the segments there were then, and would be led to one that it does not
+            // know if it waited for a head while the heads turn.
             let make = format!(
-                "{LOCK_TIMEOUT}; CREATE TABLE $S.log_{next} (LIKE $S.log INCLUDING DEFAULTS INCLUDING STORAGE) \
+                "{LOCK_TIMEOUT}; LOCK TABLE $S.log IN SHARE MODE; CREATE TABLE $S.log_{next} (LIKE $S.log INCLUDING DEFAULTS INCLUDING STORAGE) \
                  WITH (fillfactor = 100, toast_tuple_target = 8160, autovacuum_vacuum_insert_threshold = -1); \
                  ALTER TABLE $S.log ATTACH PARTITION $S.log_{next} FOR VALUES IN ({next}); \
                  INSERT INTO $S.segment (id) VALUES ({next}); \

@@ -25,6 +25,9 @@ use crate::token::Tokens;
 /// log for it: it would only cause more.
 pub(super) const WAITING_MAX: usize = 128 * 1024;
 
+/// Room in a message for everything besides its body and what counts with it.
+pub(super) const SECTIONS: usize = 64 * 1024;
+
 /// Completed work that is looked at before others have their turn.
 const DONE_MAX: usize = 64;
 

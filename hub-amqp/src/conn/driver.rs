@@ -104,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
     }
 
     /// Gives the stream back.
-    pub(super) fn leave(self, _: End) -> IO {
+    pub(super) fn into_io(self) -> IO {
         self.io
     }
 
@@ -245,6 +245,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
         if !broker.known {
             times.push(broker.introduction);
         }
+        if self.broker.unwritten > 0 {
+            times.push(self.spoke + broker.limits().idle_timeout * 2);
+        }
         times.extend(self.closing.map(|since| since + FAREWELL));
         times.extend(self.heartbeat().map(|every| self.spoke + every));
         times.extend(broker.tokens_end().map(|at| instant(&broker.hub, at)));
@@ -284,6 +287,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
             broker
                 .close(&AmqpError::new(condition::RESOURCE_LIMIT, "the peer was silent too long"));
             return self.over(End::Silent);
+        }
+        // A peer that the hub does not read from cannot be blamed for its silence, but it can for
+        // taking nothing.
+        if broker.unwritten > 0 && now >= self.spoke + broker.limits().idle_timeout * 2 {
+            return self.over(End::Stuck);
         }
         broker.expire();
         if let Some(every) = self.heartbeat()

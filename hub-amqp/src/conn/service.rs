@@ -8,7 +8,7 @@ use hub_core::frame::Disposition;
 use hub_core::security::{Principal, Right};
 use hub_core::{Address, Hub, HubError};
 
-use super::broker::Broker;
+use super::broker::{Broker, SECTIONS};
 use super::links::{Desk, Served};
 use super::outlet::Outlet;
 use super::tokens::{DEVICE_BOUND, SERVICE_BOUND};
@@ -18,9 +18,6 @@ use crate::endpoint::{Disposed, LinkKey};
 use crate::inbound;
 use crate::outbound;
 use crate::problem::{AmqpError, condition};
-
-/// Room for everything of a message besides its body and what counts with it.
-const SECTIONS: usize = 64 * 1024;
 
 /// Sends to the first of those who could be meant that there is.
 async fn send(
@@ -115,7 +112,7 @@ impl Broker {
             (result, false) => {
                 let outcome = match result {
                     Ok(()) => Outcome::Accepted,
-                    Err(why) => Outcome::Rejected(why),
+                    Err(why) => Outcome::Rejected(Some(why)),
                 };
                 self.endpoint.settle(link, (delivery, delivery), outcome, &mut self.turn);
             }
@@ -129,6 +126,8 @@ impl Broker {
             return self.unauthorized(link);
         }
         self.accept(link, Served::Feedback(Outlet::default(), None), 0, false);
+        // A peer may grant credit before it has its answer.
+        self.claim(link);
     }
 
     /// The peer asks to hear of uploaded files.
@@ -223,12 +222,11 @@ impl Broker {
         error: Option<&HubError>,
     ) {
         let error = error.map(AmqpError::from);
-        let rejected = AmqpError::new(condition::NOT_ALLOWED, "rejected by its receiver");
         let outcome = match (&error, outcome) {
-            (Some(error), _) => Outcome::Rejected(error),
+            (Some(error), _) => Outcome::Rejected(Some(error)),
             (None, Disposed::Accepted) => Outcome::Accepted,
             (None, Disposed::Released) => Outcome::Released,
-            (None, Disposed::Rejected) => Outcome::Rejected(&rejected),
+            (None, Disposed::Rejected) => Outcome::Rejected(None),
         };
         self.endpoint.settle_sent(link, delivery, outcome, &mut self.turn);
     }

@@ -162,7 +162,12 @@ impl Broker {
         if settled {
             return self.detach(link, why);
         }
-        self.endpoint.settle(link, (delivery, delivery), Outcome::Rejected(why), &mut self.turn);
+        self.endpoint.settle(
+            link,
+            (delivery, delivery),
+            Outcome::Rejected(Some(why)),
+            &mut self.turn,
+        );
         self.replenish(link, 0);
     }
 

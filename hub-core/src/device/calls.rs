@@ -101,7 +101,7 @@ impl Device {
     fn send_call(&mut self, patient: Patient, holder: Holder, fx: &mut Effects) {
         let abroad = self.away.as_ref().map_or(0, |away| away.calls.len());
         let limits = &self.setup.limits;
-        if self.methods.len().saturating_add(abroad) >= limits.methods_in_flight_max {
+        if self.methods.count().saturating_add(abroad) >= limits.methods_in_flight_max {
             let error = HubError::new(ErrorKind::TooManyMethods, "too many methods in flight");
             return fx.fail(patient.caller, error);
         }

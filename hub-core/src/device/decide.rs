@@ -24,17 +24,18 @@ impl Device {
             Job::Connect { call, link, arrival, gone: None } => {
                 self.connect(call, link, arrival, fx);
             }
-            Job::Leave { epoch, cause, released } => {
-                let (change, after) = self.left(epoch, &released);
+            Job::Leave { epoch, generation, cause, released } => {
+                let (change, after) = self.left(epoch, generation, &released);
                 if change.is_empty() {
                     return;
                 }
-                self.write(Job::Leave { epoch, cause, released }, change, after, fx);
+                self.write(Job::Leave { epoch, generation, cause, released }, change, after, fx);
             }
             Job::Subscribe { link, tag, add, remove } => {
                 self.subscribe(Job::Subscribe { link, tag, add, remove }, fx);
             }
             Job::Report { .. } => self.report(job, fx),
+            Job::Telemetry(sent) => self.route(sent, fx),
             Job::GetTwin { link, tag } => self.get_twin(link, tag, fx),
             Job::Settle { .. } => self.settle(job, fx),
             Job::Bury(dead) => self.bury_now(dead, fx),

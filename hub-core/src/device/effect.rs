@@ -70,6 +70,8 @@ pub enum Said {
     ToLink(LinkId, Outbound),
     /// To a caller.
     Answer(CallId, Answer),
+    /// To a link: its events, of so many bytes, are durable.
+    Received(LinkId, Tag, usize),
     /// A link's connection is over.
     Close(LinkId, CloseReason),
     /// To whoever listens.
@@ -87,6 +89,8 @@ pub struct Append {
     pub tag: Tag,
     /// The append.
     pub change: Change,
+    /// Bytes of the events, as the link counts them.
+    pub bytes: usize,
 }
 
 /// What a machine counts in one turn, for metrics. Nothing is decided on it.

@@ -3,14 +3,17 @@
 use bytes::Bytes;
 
 use super::cache::Slot;
+use super::events::needs_twin;
 use super::input::{Arrival, Request};
 use crate::delivery::{MessageOutcome, Offered};
+use crate::envelope::EventSource;
 use crate::error::DisconnectCause;
 use crate::frame::{Disposition, Guarantee, Interest, LockToken, Subscriptions};
 use crate::id::{CallId, Epoch, LinkId, Tag};
 use crate::method::{Holder, Patient};
+use crate::route::Routing;
 use crate::session::Session;
-use crate::store::{Item, ItemRef};
+use crate::store::{Entries, Item, ItemRef};
 use crate::time::Timestamp;
 
 /// Who gets the answer.
@@ -30,9 +33,10 @@ pub(crate) enum Job {
         arrival: Box<Arrival>,
         gone: Option<DisconnectCause>,
     },
-    /// `released` are the claims the link held.
+    /// `released` are the claims the link held; `generation` is that of the identity it had.
     Leave {
         epoch: Epoch,
+        generation: u64,
         cause: DisconnectCause,
         released: Vec<Offered>,
     },
@@ -68,6 +72,8 @@ pub(crate) enum Job {
         call: CallId,
         request: Request,
     },
+    /// Events that are routed by the twin.
+    Telemetry(Vec<Sent>),
     /// What a receive or purge claimed.
     Took {
         call: CallId,
@@ -98,6 +104,14 @@ pub(crate) enum Job {
     },
 }
 
+/// Events of a link, and what their receipt names.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sent {
+    pub(crate) link: LinkId,
+    pub(crate) tag: Tag,
+    pub(crate) events: Entries,
+}
+
 /// What messages are claimed for, when it is not to offer them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taking {
@@ -116,11 +130,18 @@ pub(crate) enum Found {
 }
 
 impl Job {
-    pub(crate) fn needs(&self) -> &'static [Slot] {
+    pub(crate) fn needs(&self, routing: &Routing) -> &'static [Slot] {
         match self {
+            Self::Connect { .. } if needs_twin(routing, EventSource::ConnectionState) => {
+                &[Slot::Identity, Slot::Session, Slot::Twin]
+            }
+            Self::Leave { .. } if needs_twin(routing, EventSource::ConnectionState) => {
+                &[Slot::Session, Slot::Twin]
+            }
             Self::Connect { .. } | Self::Review { .. } => &[Slot::Identity, Slot::Session],
             Self::Call(_) => &[Slot::Identity, Slot::Session],
             Self::Leave { .. } | Self::Subscribe { .. } | Self::Seek => &[Slot::Session],
+            Self::Telemetry(_) => &[Slot::Twin],
             Self::Report { .. } => &[Slot::Session, Slot::Twin],
             Self::GetTwin { .. } | Self::CatchUp => &[Slot::Twin],
             Self::Ask { request, .. } => match request {
@@ -145,6 +166,7 @@ impl Job {
 /// What is true once the change in flight is committed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum After {
+    Routed,
     Connected { session: Box<Session>, present: bool },
     Left { session: Box<Session> },
     Subscribed { session: Box<Session>, subscriptions: Subscriptions },

@@ -17,6 +17,7 @@ mod cache;
 mod calls;
 mod decide;
 mod effect;
+pub(crate) mod events;
 mod input;
 mod job;
 mod messages;
@@ -24,6 +25,7 @@ mod outcome;
 mod pipeline;
 mod posts;
 mod sessions;
+mod telemetry;
 mod twins;
 
 use std::collections::VecDeque;
@@ -42,6 +44,7 @@ use crate::hello::Grant;
 use crate::id::{Address, CallId, Epoch, LinkId, NodeId, Partition};
 use crate::limits::Limits;
 use crate::method::{Correlator, Dispatch, Ended, Patient};
+use crate::route::Routing;
 use crate::store::{Change, Entries};
 use crate::time::Timestamp;
 use crate::twin::Notices;
@@ -55,6 +58,8 @@ pub struct Setup {
     pub node: NodeId,
     /// Partitions of the log.
     pub partitions: u16,
+    /// Where events go.
+    pub routing: Arc<Routing>,
 }
 
 /// A live connection.
@@ -134,11 +139,16 @@ impl Device {
         }
     }
 
-    /// The change that appends a device's events. Telemetry is no change of the device, so it waits
-    /// for none of its jobs; this is all there is to it.
+    /// The change that appends a device's events as they are. Telemetry is no change of the device,
+    /// so it waits for none of its jobs; as long as no route looks at it, this is all there is to it.
     #[must_use]
     pub fn append(partition: Partition, now: Timestamp, events: Entries) -> Change {
         Change::new().append(partition, now, events)
+    }
+
+    /// From now on events go elsewhere. What was decided before stays.
+    pub(crate) fn configure(&mut self, setup: Arc<Setup>) {
+        self.setup = setup;
     }
 
     /// The one way in. `now` never goes back: a smaller one is read as the last.
@@ -245,11 +255,7 @@ impl Device {
 
     fn frame(&mut self, link: LinkId, frame: Inbound, fx: &mut Effects) {
         match frame {
-            Inbound::Telemetry(tag, events) => {
-                let partition = self.address.partition(self.setup.partitions);
-                let change = Self::append(partition, self.now, events);
-                fx.appends.push(Append { link, tag, change });
-            }
+            Inbound::Telemetry(tag, events) => self.telemetry(link, tag, events, fx),
             Inbound::Settle(tag, token, disposition) => {
                 let by = By::Link(link, tag);
                 let job = Job::Settle { by, token, disposition, found: Found::NotYet };

@@ -28,6 +28,7 @@ impl Device {
                 self.documents.session = Cached::Known(issued.version, session);
                 self.subscribed_now(link, tag, subscriptions, fx);
             }
+            (Job::Telemetry(sent), After::Routed) => Self::routed(sent, fx),
             (Job::Report { link, tag, .. }, After::Reported { version }) => {
                 self.twin_is(issued);
                 self.reported(link, tag, version, fx);
@@ -132,8 +133,9 @@ impl Device {
                 self.again = true;
                 self.purge_on(call, purged, fx);
             }
-            // Nobody waits for a link to leave, so nobody would ask again.
-            job if again || matches!(job, Job::Leave { .. }) => {
+            // Nobody waits for a link to leave, so nobody would ask again. Events are not refused
+            // because the twin they are routed by does not hold still.
+            job if again || matches!(job, Job::Leave { .. } | Job::Telemetry(_)) => {
                 self.again = true;
                 self.jobs.push_front(job);
             }

@@ -2,11 +2,11 @@
 //! refused.
 
 use super::cache::{Documents, Slot};
-use super::effect::{Answer, Effects};
+use super::effect::{Answer, Effects, Said};
 use super::job::{After, By, Found, Job};
 use super::{Busy, Device};
 use crate::delivery::Offered;
-use crate::error::{ErrorKind, HubError};
+use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::frame::Outbound;
 use crate::hello::Refusal;
 use crate::store::{Ask, Change, Outcome, QueueId, Record};
@@ -53,7 +53,7 @@ impl Device {
         while self.busy == Busy::No {
             let Some(job) = self.jobs.front() else { return };
             let missing: Vec<Slot> = job
-                .needs()
+                .needs(&self.setup.routing)
                 .iter()
                 .copied()
                 .filter(|slot| !self.documents.is_known(*slot))
@@ -88,7 +88,8 @@ impl Device {
         match std::mem::replace(&mut self.busy, Busy::No) {
             Busy::Reading(slots) => {
                 let mut readable = true;
-                let needs = self.jobs.front().map_or(0, |job| job.needs().len());
+                let needs = self.jobs.front();
+                let needs = needs.map_or(0, |job| job.needs(&self.setup.routing).len());
                 self.fresh = slots.len() == needs;
                 for (slot, record) in slots.into_iter().zip(records) {
                     readable &= self.documents.load(slot, record).is_ok();
@@ -160,6 +161,12 @@ impl Device {
             }
             Some(Job::Settle { by, .. }) => Self::answer_settle(by, Err(error), fx),
             Some(Job::Seek) => self.seek(),
+            Some(Job::Telemetry(sent)) => {
+                // Not acknowledged, so not lost: the peer sends it again when it comes back.
+                for one in sent {
+                    fx.said.push(Said::Close(one.link, CloseReason::Internal));
+                }
+            }
             Some(
                 Job::Leave { .. }
                 | Job::Bury(_)

@@ -16,8 +16,10 @@ use crate::store::{Change, DocumentRef, Key};
 use crate::twin::Tell;
 
 impl Input {
-    /// What a post of another node is to the machine of its device; of a call, what to ask it.
-    #[must_use]
+    /// What a post of another node is to the machine of its device.
+    ///
+    /// # Errors
+    /// A call is no input by itself: somebody has to wait for its answer. It is handed back.
     pub fn of_post(post: Post) -> Result<(Address, Self), Box<Asked>> {
         Ok(match post {
             Post::Changed(of) => (of, Self::Changed),

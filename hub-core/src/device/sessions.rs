@@ -2,15 +2,18 @@
 
 use super::cache::Cached;
 use super::effect::{Answer, Effects, LifecycleKind, Said};
+use super::events::{Transition, needs_twin, presence_changed};
 use super::input::Arrival;
 use super::job::{After, Job};
 use super::{Busy, Device, LINK_GONE, Online};
 use crate::delivery::Offered;
+use crate::envelope::EventSource;
 use crate::error::{CloseReason, DisconnectCause};
 use crate::frame::{Interest, Outbound, Subscriptions};
 use crate::hello::{Grant, Refusal, SessionMode, Welcome};
 use crate::id::{CallId, Epoch, LinkId, Tag};
 use crate::inbox::Post;
+use crate::route::Presence;
 use crate::security::{self, Registered};
 use crate::session::Session;
 use crate::store::{Change, DocumentRef, Key};
@@ -48,6 +51,12 @@ impl Device {
         );
         // Whoever held the connection before lets it go.
         let change = self.tell(change, |of, _| Post::Changed(of));
+        let change = change.and(self.presence(Transition {
+            presence: Presence::Connected,
+            generation: arrival.grant.generation,
+            epoch: session.epoch,
+            at: self.now,
+        }));
         let after = After::Connected { session: Box::new(session), present };
         self.write(Job::Connect { call, link, arrival, gone: None }, change, after, fx);
     }
@@ -64,9 +73,30 @@ impl Device {
         self.documents.identity.at(Key::identity(&self.address)).ok_or_else(unknown)
     }
 
+    /// What a connect or disconnect adds to its change. Where a route looks at the twin for that, the
+    /// change holds only if the twin is still as it was looked at.
+    fn presence(&self, transition: Transition) -> Change {
+        let twin = needs_twin(&self.setup.routing, EventSource::ConnectionState)
+            .then(|| self.documents.twin.known())
+            .flatten();
+        let event =
+            presence_changed(&self.setup, &self.address, transition, twin.map(|(_, twin)| twin));
+        match twin {
+            Some((version, _)) if !event.is_empty() => {
+                event.require(&DocumentRef::new(Key::twin(&self.address), version))
+            }
+            _ => event,
+        }
+    }
+
     /// The session after a link of this epoch has gone, and what it held made visible. Claims are
     /// given back as a kindness: after a conflict the lock's end does it.
-    pub(super) fn left(&self, epoch: Epoch, released: &[Offered]) -> (Change, After) {
+    pub(super) fn left(
+        &self,
+        epoch: Epoch,
+        generation: u64,
+        released: &[Offered],
+    ) -> (Change, After) {
         let mut change = Change::new();
         let mut after = After::Released;
         if let Cached::Known(version, session) = &self.documents.session
@@ -74,6 +104,12 @@ impl Device {
         {
             let session = session.disconnected(self.now);
             change = change.write(&Key::session(&self.address), Some(*version), session.encode());
+            change = change.and(self.presence(Transition {
+                presence: Presence::Disconnected,
+                generation,
+                epoch,
+                at: self.now,
+            }));
             after = After::Left { session: Box::new(session) };
         }
         // What this link held, and what was sent while it was taken for the live one, is for the
@@ -237,7 +273,8 @@ impl Device {
         fx.tell(LifecycleKind::Disconnected(online.epoch, cause));
         self.seek();
         let released = self.mailbox.released();
-        self.enqueue(Job::Leave { epoch: online.epoch, cause, released }, fx);
+        let (epoch, generation) = (online.epoch, online.grant.generation);
+        self.enqueue(Job::Leave { epoch, generation, cause, released }, fx);
     }
 
     /// A link may go before its connect is done. One in hand may be durable already: it is done,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Device;
 use super::cache::Cached;
 use super::effect::{Answer, Effects};
+use super::events::twin_changed;
 use super::input::Request;
 use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
@@ -45,8 +46,9 @@ impl Device {
                 // The twin is changed in place; until the outcome is known nobody reads it,
                 // and a refusal forgets it.
                 let after = After::Reported { version: twin.reported_version() };
-                let change = Change::new().require(&session).replace(&guard, twin.encode());
-                self.write(job, change, after, fx);
+                let write = Change::new().require(&session).replace(&guard, twin.encode());
+                let event = twin_changed(&self.setup, &self.address, &change, twin);
+                self.write(job, write.and(event), after, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {
@@ -119,6 +121,7 @@ impl Device {
         match result {
             Ok(change) if !change.is_empty() => {
                 let notice = notice_of(&change);
+                let event = twin_changed(&self.setup, &self.address, &change, twin);
                 let mut write = Change::new().replace(&guard, twin.encode());
                 if let Some((version, patch)) = notice.clone() {
                     write = self.require_session(write);
@@ -126,7 +129,7 @@ impl Device {
                 }
                 let after = After::TwinWritten { notice };
                 let request = request(patch, if_match);
-                self.write(Job::Ask { call, request }, write, after, fx);
+                self.write(Job::Ask { call, request }, write.and(event), after, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {

@@ -139,8 +139,11 @@ impl Finish for Shard {
         self.carry_out(todo);
     }
 
-    fn appended(&self) {
+    fn appended(&self, outbox: bool) {
         self.appended.notify_waiters();
+        if outbox {
+            self.core.router.appended.notify_waiters();
+        }
     }
 
     fn fatal(&self, error: &StoreError) {

@@ -10,11 +10,15 @@ use super::hooks::{Authenticator, Authorizer, RegistryAuthenticator};
 use super::hub::Hub;
 use super::membership::JoinError;
 use super::roster;
+use super::routing::{Named, Router};
 use super::shard::Shard;
 use crate::blob::BlobStore;
 use crate::device::Setup;
+use crate::endpoint::Endpoint;
+use crate::envelope::EventSource;
 use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
+use crate::route::{EnrichmentSpec, FallbackSpec, RouteSpec, Routing, RoutingError, RoutingSpec};
 use crate::security::{HubNames, Policies, Policy, PolicyError};
 use crate::store::{Query, Store};
 
@@ -42,6 +46,9 @@ pub enum BuildError {
     /// This node cannot be part of the hub.
     #[error("the node cannot join")]
     Join(#[from] JoinError),
+    /// The routes, enrichments or endpoints cannot be used.
+    #[error("the routes cannot be used")]
+    Routing(#[from] RoutingError),
     /// Started outside a tokio runtime.
     #[error("a hub is started within a tokio runtime")]
     NoRuntime,
@@ -61,6 +68,8 @@ pub struct HubBuilder {
     authorizer: Option<Arc<dyn Authorizer>>,
     blobs: Option<Arc<dyn BlobStore>>,
     clock: Arc<dyn Clock>,
+    routing: RoutingSpec,
+    endpoints: Vec<Named>,
 }
 
 impl std::fmt::Debug for HubBuilder {
@@ -88,6 +97,8 @@ impl HubBuilder {
             authorizer: None,
             blobs: None,
             clock: Arc::new(SystemClock),
+            routing: RoutingSpec::default(),
+            endpoints: Vec::new(),
         }
     }
 
@@ -174,6 +185,43 @@ impl HubBuilder {
         self
     }
 
+    /// Adds routes. Without any, telemetry goes to the built-in log, and there are no other events.
+    /// With some, telemetry that none of them takes still goes there: see
+    /// [`HubBuilder::fallback_route`].
+    #[must_use]
+    pub fn routes(mut self, routes: impl IntoIterator<Item = RouteSpec>) -> Self {
+        self.routing.routes.extend(routes);
+        self
+    }
+
+    /// Adds a route that puts all events of a source into the built-in log.
+    #[must_use]
+    pub fn event_source(self, source: EventSource) -> Self {
+        self.routes([RouteSpec::of_source(source)])
+    }
+
+    /// Decides what becomes of telemetry that no route takes. The default is the built-in log.
+    #[must_use]
+    pub fn fallback_route(mut self, fallback: FallbackSpec) -> Self {
+        self.routing.fallback = fallback;
+        self
+    }
+
+    /// Adds an application property to events on their way to some endpoints.
+    #[must_use]
+    pub fn enrichment(mut self, enrichment: EnrichmentSpec) -> Self {
+        self.routing.enrichments.push(enrichment);
+        self
+    }
+
+    /// Defines an endpoint for routes to name. One of the same name on several nodes of a hub is
+    /// one endpoint: one node at a time brings it events.
+    #[must_use]
+    pub fn endpoint(mut self, name: &str, endpoint: impl Endpoint) -> Self {
+        self.endpoints.push(Named { name: name.into(), endpoint: Arc::new(endpoint) });
+        self
+    }
+
     /// Starts the hub, in the tokio runtime that this is called in. It stops when its last handle
     /// is dropped.
     ///
@@ -205,7 +253,15 @@ impl HubBuilder {
         let mut names = self.names.iter();
         let first = names.next().map_or("localhost", String::as_str);
         let names = names.fold(HubNames::new(first), |names, alias| names.with_alias(alias));
-        let setup = Arc::new(Setup { limits: self.limits, node, partitions: self.partitions });
+        let defined = self.endpoints.iter().map(|named| &*named.name);
+        let routing = Routing::new(names.primary(), self.routing, defined, &self.limits)?;
+        let routing = Arc::new(routing);
+        let setup = Arc::new(Setup {
+            limits: self.limits,
+            node,
+            partitions: self.partitions,
+            routing: routing.clone(),
+        });
         let core = Arc::new(Core::new(Parts {
             store: self.store,
             queries: self.queries,
@@ -218,6 +274,7 @@ impl HubBuilder {
             blobs: self.blobs,
             runtime,
             run: prefix,
+            router: Router::new(routing, self.endpoints),
         }));
         let shards = (0..self.partitions)
             .map(|number| Shard::new(core.clone(), Partition(number), u128::from(prefix)))
@@ -242,6 +299,12 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     }
     if limits.c2d_delivery_count_max == 0 {
         return Err(BuildError::Limit("c2d_delivery_count_max", "must not be zero"));
+    }
+    if limits.endpoint_batch_max == 0 {
+        return Err(BuildError::Limit("endpoint_batch_max", "must not be zero"));
+    }
+    if limits.endpoint_tenure <= limits.endpoint_timeout {
+        return Err(BuildError::Limit("endpoint_tenure", "must be longer than endpoint_timeout"));
     }
     if limits.c2d_lock.is_zero() || limits.feedback_lock.is_zero() {
         return Err(BuildError::Limit("c2d_lock", "must not be zero"));

@@ -25,7 +25,8 @@ use super::meter::{Began, Load, Meter, Waits};
 use super::once::{Boxed, poll_once};
 use crate::id::{LinkId, Tag};
 use crate::limits::Limits;
-use crate::store::{Batch, BatchId, Change, Outcome, Store, StoreError, StoreErrorKind};
+use crate::route::outbox;
+use crate::store::{Batch, BatchId, Change, Op, Outcome, Store, StoreError, StoreErrorKind};
 
 /// Who is told what became of a change.
 pub(crate) enum Done {
@@ -73,7 +74,7 @@ struct Sent {
     done: Vec<Done>,
     load: Load,
     began: Began,
-    appends: bool,
+    appends: Appends,
 }
 
 type Answered = (Batch, Result<Vec<Outcome>, StoreError>);
@@ -85,8 +86,8 @@ type Polled = Result<Answered, Committing>;
 pub(crate) trait Finish: Send + Sync + 'static {
     /// These changes are answered, in order. May add more.
     fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>);
-    /// Entries were appended.
-    fn appended(&self);
+    /// Entries were appended; some of them to the outbox.
+    fn appended(&self, outbox: bool);
     /// The store cannot be used any more.
     fn fatal(&self, error: &StoreError);
     /// The store does not answer (`true`), or does again.
@@ -267,7 +268,7 @@ impl Committer {
         let id = BatchId(self.prefix | u128::try_from(number).unwrap_or(0));
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         self.counters.changes.fetch_add(changes.len(), Ordering::Relaxed);
-        let appends = changes.iter().any(has_append);
+        let appends = Appends::of(&changes);
         let sent = Sent { id, done, load, began: Began::now(), appends };
         let nudges = nudges_of(&changes);
         Some((Batch { id, changes, nudges }, sent))
@@ -418,8 +419,8 @@ impl Committer {
             seconds = sent.began.seconds(),
             "batch committed"
         );
-        if sent.appends {
-            to.appended();
+        if sent.appends.any {
+            to.appended(sent.appends.outbox);
         }
         to.finish(sent.done.into_iter().zip(outcomes));
     }
@@ -434,8 +435,27 @@ impl std::fmt::Display for Hex {
     }
 }
 
-fn has_append(change: &Change) -> bool {
-    matches!(change.ops(), [crate::store::Op::Append(..), ..])
+/// What a batch appends to.
+#[derive(Clone, Copy, Default)]
+struct Appends {
+    /// To any log.
+    any: bool,
+    /// To the outbox.
+    outbox: bool,
+}
+
+impl Appends {
+    fn of(changes: &[Change]) -> Self {
+        let mut appends = Self::default();
+        // Events of the hub's own stand behind the change of which they tell.
+        for op in changes.iter().flat_map(Change::ops) {
+            if let Op::Append(partition, ..) = op {
+                appends.any = true;
+                appends.outbox |= outbox::contains(*partition);
+            }
+        }
+        appends
+    }
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Finish for Told {
         }
     }
 
-    fn appended(&self) {
+    fn appended(&self, _: bool) {
         self.appended.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -205,7 +205,7 @@ fn change(number: usize) -> Change {
 
 fn number(change: &Change) -> usize {
     match change.ops() {
-        [crate::store::Op::Put(_, _, body)] => body.len(),
+        [Op::Put(_, _, body)] => body.len(),
         other => panic!("not one of ours: {other:?}"),
     }
 }

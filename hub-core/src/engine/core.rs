@@ -16,6 +16,7 @@ use super::line::lock;
 use super::membership::Membership;
 use super::meter::{Ages, Born, Meter, cause_name};
 use super::query::Scan;
+use super::routing::Router;
 use crate::blob::BlobStore;
 use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
@@ -62,13 +63,35 @@ pub(crate) struct Core {
     pub(crate) membership: Membership,
     /// Direct methods that this node makes for others now.
     pub(crate) remote_calls: AtomicUsize,
+    pub(crate) router: Router,
 }
 
 /// Senders that wait for the outcome of their message.
 #[derive(Default)]
 struct Outcomes {
-    waiting: HashMap<(Address, SequenceNumber), (oneshot::Sender<MessageOutcome>, Born)>,
+    waiting: HashMap<(Address, SequenceNumber), Sender>,
     ages: Ages,
+}
+
+/// One who waits for the outcome of a message.
+struct Sender {
+    waits: oneshot::Sender<MessageOutcome>,
+    born: Born,
+    /// When the message has expired, wherever it is.
+    expiry: Timestamp,
+}
+
+impl Outcomes {
+    fn forget(&mut self, over: impl Fn(&Sender) -> bool) {
+        let ages = &mut self.ages;
+        self.waiting.retain(|_, sender| {
+            let gone = over(sender);
+            if gone {
+                ages.leave(sender.born);
+            }
+            !gone
+        });
+    }
 }
 
 /// What was turned away for want of room.
@@ -95,6 +118,7 @@ pub(crate) struct Parts {
     pub(crate) runtime: Handle,
     /// Tells this run of the node from every other.
     pub(crate) run: u64,
+    pub(crate) router: Router,
 }
 
 impl Core {
@@ -133,6 +157,7 @@ impl Core {
             turned_away: TurnedAway::default(),
             membership: Membership::new(parts.run),
             remote_calls: AtomicUsize::new(0),
+            router: parts.router,
         }
     }
 
@@ -150,12 +175,12 @@ impl Core {
             LifecycleKind::Settled(sequence, outcome) => {
                 self.meter.settled(*outcome);
                 let outcomes = &mut *lock(&self.outcomes);
-                if let Some((waiting, born)) =
+                if let Some(Sender { waits, born, .. }) =
                     outcomes.waiting.remove(&(address.clone(), *sequence))
                 {
                     outcomes.ages.leave(born);
                     // Whoever dropped the future does not want to know.
-                    let _ = waiting.send(*outcome);
+                    let _ = waits.send(*outcome);
                 }
             }
         }
@@ -170,26 +195,27 @@ impl Core {
         &self,
         address: &Address,
         sequence: SequenceNumber,
+        expiry: Timestamp,
     ) -> oneshot::Receiver<MessageOutcome> {
         let (sender, receiver) = oneshot::channel();
         let outcomes = &mut *lock(&self.outcomes);
         if outcomes.waiting.len() >= OUTCOMES_MAX {
-            let ages = &mut outcomes.ages;
-            outcomes.waiting.retain(|_, (waiting, born)| {
-                let gone = waiting.is_canceled();
-                if gone {
-                    ages.leave(*born);
-                }
-                !gone
-            });
+            outcomes.forget(|sender| sender.waits.is_canceled());
         }
         if outcomes.waiting.len() < OUTCOMES_MAX {
             let born = outcomes.ages.enter();
-            outcomes.waiting.insert((address.clone(), sequence), (sender, born));
+            let sender = Sender { waits: sender, born, expiry };
+            outcomes.waiting.insert((address.clone(), sequence), sender);
         } else {
             self.turned_away.outcomes.fetch_add(1, Ordering::Relaxed);
         }
         receiver
+    }
+
+    /// Lets go of senders whose message had expired by then, and whose outcome was not learnt here:
+    /// it ended at another node.
+    pub(crate) fn forget_outcomes(&self, before: Timestamp) {
+        lock(&self.outcomes).forget(|sender| sender.expiry < before);
     }
 
     /// How many senders wait for the outcome of their message, how many may, and since when the

@@ -13,6 +13,7 @@ use super::core::Core;
 use super::lifecycle::LifecycleEvents;
 use super::line::lock;
 use super::roster::Joining;
+use super::routing;
 use super::shard::Shard;
 use super::shutdown::Shutdown;
 use super::tasks;
@@ -29,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) shards: Vec<Arc<Shard>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) transports: Mutex<Vec<JoinHandle<()>>>,
+    /// What brings events to endpoints.
+    pub(crate) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Stops the hub when the application lets go of its last handle.
@@ -48,6 +51,9 @@ impl Drop for Owner {
         }
         for transport in lock(&self.inner.transports).drain(..) {
             transport.abort();
+        }
+        for worker in lock(&self.inner.workers).drain(..) {
+            worker.abort();
         }
         for shard in &self.inner.shards {
             for line in shard.lines() {
@@ -96,10 +102,14 @@ impl Hub {
             shards,
             stop: watch::Sender::new(false),
             transports: Mutex::default(),
+            workers: Mutex::default(),
         });
         let tasks = tasks::start(&inner, joining);
         let owner = Arc::new(Owner { inner: inner.clone(), tasks });
-        Self { inner, _owner: Some(owner) }
+        let hub = Self { inner, _owner: Some(owner) };
+        let workers = routing::start(&hub);
+        lock(&hub.inner.workers).extend(workers);
+        hub
     }
 
     /// A handle that does not keep the hub alive.

@@ -175,6 +175,9 @@ fn bytes_of(inbound: &Inbound) -> usize {
 
 fn pass(shard: &Arc<Shard>, line: &Arc<Line>, inbound: Inbound) {
     match inbound {
+        Inbound::Telemetry(tag, events) if !shard.core.router.is_plain() => {
+            shard.route(line, tag, events);
+        }
         // Telemetry is decided by the link alone, so it does not take the shard's lock.
         Inbound::Telemetry(tag, events) => {
             let bytes = events.bytes();
@@ -207,7 +210,7 @@ async fn gatekeeper(
         let mut decision = Decision::Allow;
         for action in actions_of(&line.address, &frame) {
             let action: Action<'_> = action;
-            if authorizer.authorize(actor, action).await == Decision::Deny {
+            if authorizer.as_ref().authorize(actor, action).await == Decision::Deny {
                 decision = Decision::Deny;
                 break;
             }

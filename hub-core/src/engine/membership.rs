@@ -53,6 +53,8 @@ pub struct NodeStatus {
     pub since: Timestamp,
     /// Whether it does, as far as its document tells.
     pub live: bool,
+    /// How many connections it held then.
+    pub connections: u64,
 }
 
 /// How far a node has come.
@@ -166,6 +168,7 @@ impl Core {
             since,
             expires: self.clock.now().after(self.limits.node_expiry),
             partitions: self.setup.partitions,
+            connections: u64::try_from(self.connections.load(Ordering::Relaxed)).unwrap_or(0),
         }
     }
 
@@ -211,6 +214,7 @@ impl Core {
             node: node.clone(),
             since: member.since,
             live: member.is_live(now),
+            connections: member.connections,
         };
         self.membership.nodes.send_replace(found.iter().map(status).collect());
         Ok(found)

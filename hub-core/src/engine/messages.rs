@@ -23,8 +23,8 @@ use crate::twin::{ServicePatch, Twin};
 
 /// A message that the hub has accepted. It is durable; awaiting this tells how its life ended.
 ///
-/// The outcome is known on the node that sent the message, while it runs; feedback
-/// ([`Hub::feedback`]) is the durable way to learn it.
+/// The outcome is known to the node that sent the message if the message ends there, while the node
+/// runs; feedback ([`Hub::feedback`]) is the durable way to learn it, over all nodes.
 #[derive(Debug)]
 pub struct SentMessage {
     /// Its place in the device's queue.
@@ -34,7 +34,8 @@ pub struct SentMessage {
     outcome: oneshot::Receiver<MessageOutcome>,
 }
 
-/// `None` if this node will not learn it.
+/// `None` if this node will not learn it. Of a message that ends at another node that is known some time
+/// after it would have expired.
 impl Future for SentMessage {
     type Output = Option<MessageOutcome>;
 
@@ -101,7 +102,7 @@ impl Hub {
             Answer::Sent(sent) => Ok(SentMessage {
                 sequence: sent.sequence,
                 expiry: sent.expiry,
-                outcome: self.core().await_outcome(to, sent.sequence),
+                outcome: self.core().await_outcome(to, sent.sequence, sent.expiry),
             }),
             _ => Err(unexpected()),
         }
@@ -275,6 +276,9 @@ impl Hub {
             shard.throttled.fetch_add(1, Ordering::Relaxed);
             self.core().meter.request_refused(ErrorKind::Throttled);
             return Err(HubError::new(ErrorKind::Throttled, "too much waits for the store"));
+        }
+        if !self.core().router.is_plain() {
+            return self.publish_routed(from, events.take()).await;
         }
         let change = Device::append(shard.partition, self.now(), events.take());
         match self.commit(from, change).await? {

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use super::holder::Holder;
 use super::hub::Hub;
 use crate::device::Input;
+use crate::device::events::{Lifecycle, registered};
 use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::id::{Address, DeviceId};
 use crate::inbox::{Gone, Post};
@@ -15,6 +16,7 @@ use crate::registry::{
 use crate::security::Registered;
 use crate::session::Session;
 use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, QueueId, Record};
+use crate::time::Timestamp;
 use crate::twin::Twin;
 
 /// An identity with what the hub knows of it now.
@@ -44,7 +46,7 @@ pub struct Statistics {
     pub devices: u64,
     /// Of these, enabled.
     pub enabled: u64,
-    /// Devices and modules connected to this node.
+    /// Devices and modules connected, to all nodes: see [`Hub::connections_of_all_nodes`].
     pub connected: u64,
 }
 
@@ -143,10 +145,11 @@ impl Registry<'_> {
                     self.modules_told(&identity, change).await?
                 }
                 None => {
-                    let mut change = change.and(begin(&identity, &context));
+                    let begin = |identity: &Identity| self.begin(identity, &context);
+                    let mut change = change.and(begin(&identity));
                     if identity.iot_edge() && !spec.address.is_module() {
                         for module in edge_runtime(&spec.address) {
-                            change = change.and(begin(&create(&module, &context)?, &context));
+                            change = change.and(begin(&create(&module, &context)?));
                         }
                     }
                     change
@@ -160,6 +163,23 @@ impl Registry<'_> {
             }
         }
         Err(HubError::new(ErrorKind::Busy, "others changed the same identity too often"))
+    }
+
+    /// What begins with an identity: itself, its twin, an empty queue, and the word of it.
+    fn begin(&self, identity: &Identity, context: &Context<'_>) -> Change {
+        let (address, twin) = (identity.address(), Twin::new(context.now));
+        Change::new()
+            .create(Key::identity(address), identity.encode())
+            .create(Key::twin(address), twin.encode())
+            .clear(QueueId::mailbox(address))
+            .and(self.event(Lifecycle::Created, identity, &twin, context.now))
+    }
+
+    /// The word of an identity's beginning or end, for whoever has a route for it.
+    fn event(&self, what: Lifecycle, identity: &Identity, twin: &Twin, at: Timestamp) -> Change {
+        let core = self.hub.core();
+        let (table, partitions) = (core.router.table(), core.setup.partitions);
+        registered(&table, partitions, what, identity, twin, at)
     }
 
     /// An identity was changed: whoever is connected with it may have to go.
@@ -227,16 +247,8 @@ impl Registry<'_> {
             let identity = found.identity.ok_or_else(|| HubError::not_found(address))?;
             check_delete(&identity, if_match)?;
             let mut change = Change::new();
-            for record in records.into_iter().flatten() {
-                if let Record::Document(document) = record {
-                    change = change.remove(&document.at);
-                    // Its removal is the guard.
-                    let of = Address::parse(&document.at.key().id);
-                    if let (Kind::Session, Ok(of)) = (document.at.key().kind, of) {
-                        let holder = Holder::new(&of, Some(Record::Document(document)));
-                        change = holder.told(core, change, Post::Changed);
-                    }
-                }
+            for records in records.chunks(3) {
+                change = change.and(self.end(records));
             }
             for gone in &doomed {
                 change = change.clear(QueueId::mailbox(gone));
@@ -255,6 +267,33 @@ impl Registry<'_> {
             }
         }
         Err(HubError::new(ErrorKind::Busy, "others changed the same identity too often"))
+    }
+
+    /// What ends with an identity, of its documents as they were read: identity, twin, session.
+    fn end(&self, records: &[Option<Record>]) -> Change {
+        let mut change = Change::new();
+        for record in records.iter().flatten() {
+            if let Record::Document(document) = record {
+                change = change.remove(&document.at);
+                // Its removal is the guard.
+                let of = Address::parse(&document.at.key().id);
+                if let (Kind::Session, Ok(of)) = (document.at.key().kind, of) {
+                    let holder = Holder::new(&of, Some(record.clone()));
+                    change = holder.told(self.hub.core(), change, Post::Changed);
+                }
+            }
+        }
+        let [Some(Record::Document(identity)), Some(Record::Document(twin)), ..] = records else {
+            return change;
+        };
+        // What cannot be read has no event, and can be deleted all the same.
+        match (Identity::decode(&identity.body), Twin::decode(&twin.body)) {
+            (Ok(identity), Ok(twin)) => {
+                let now = self.hub.now();
+                change.and(self.event(Lifecycle::Deleted, &identity, &twin, now))
+            }
+            _ => change,
+        }
     }
 
     /// An identity.
@@ -388,10 +427,8 @@ impl Registry<'_> {
     /// `Unavailable` when the store cannot be reached.
     pub async fn statistics(&self) -> Result<Statistics, HubError> {
         let core = self.hub.core();
-        let mut statistics = Statistics {
-            connected: u64::try_from(self.hub.connections()).unwrap_or(u64::MAX),
-            ..Statistics::default()
-        };
+        let mut statistics =
+            Statistics { connected: self.hub.connections_of_all_nodes(), ..Statistics::default() };
         let mut after: Option<String> = None;
         let Some(page) = NonZeroU32::new(core.limits.list_page_max) else {
             return Ok(statistics);
@@ -412,15 +449,6 @@ impl Registry<'_> {
             }
         }
     }
-}
-
-/// What begins with an identity: itself, its twin, and an empty queue.
-fn begin(identity: &Identity, context: &Context<'_>) -> Change {
-    let address = identity.address();
-    Change::new()
-        .create(Key::identity(address), identity.encode())
-        .create(Key::twin(address), Twin::new(context.now).encode())
-        .clear(QueueId::mailbox(address))
 }
 
 fn registration(

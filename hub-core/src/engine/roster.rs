@@ -301,6 +301,15 @@ impl Hub {
         self.core().membership.nodes()
     }
 
+    /// How many connections the hub has over all its nodes: those of this one now, those of the others
+    /// as of their last beat.
+    #[must_use]
+    pub fn connections_of_all_nodes(&self) -> u64 {
+        let own = u64::try_from(self.connections()).unwrap_or(u64::MAX);
+        let others = self.nodes().into_iter().filter(|node| node.live && node.node != *self.node());
+        others.map(|node| node.connections).fold(own, u64::saturating_add)
+    }
+
     /// Closes what is still connected, for a shutdown.
     pub(super) fn expel_all(&self) {
         for shard in &self.inner.shards {

@@ -23,6 +23,7 @@ use crate::device::{Answer, Effects, Input};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, CallId, LinkId, Partition};
 use crate::node::{Inboxes, Node};
+use crate::route::Routing;
 use crate::store::{Change, Outcome};
 use crate::time::Timestamp;
 
@@ -166,6 +167,11 @@ impl Shard {
                 Err(HubError::new(ErrorKind::Unavailable, "the store does not answer in time"))
             }
         }
+    }
+
+    /// From now on its machines see events go by these routes.
+    pub(crate) fn configure(&self, routing: &Arc<Routing>) {
+        lock(&self.state).node.configure(routing);
     }
 
     pub(crate) fn add_line(&self, line: Arc<Line>) {

@@ -92,6 +92,13 @@ impl Hub {
         }
         // What no transport has let go: sessions end with the node that holds them.
         self.expel_all();
+        // What endpoints were handed is noted before the end, so that it does not come again.
+        let workers = std::mem::take(&mut *lock(&self.inner.workers));
+        for mut worker in workers {
+            if tokio::time::timeout_at(end, &mut worker).await.is_err() {
+                worker.abort();
+            }
+        }
         let drained = loop {
             let idle = self.is_quiet();
             if idle || self.core().is_failed() || Instant::now() >= end {

@@ -14,12 +14,15 @@ use super::shard::Shard;
 use super::{inbox, roster};
 use crate::delivery::Emitter;
 use crate::device::Input;
-use crate::id::Address;
+use crate::id::{Address, SequenceNumber};
+use crate::route::outbox;
 use crate::store::{Claim, Item, Outcome, QueueKind, Scope, Seek};
 use crate::upload::expire;
 
 /// How often the log is trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
+/// How long after its expiry a message surely has ended somewhere.
+const OUTCOME_LATE: Duration = Duration::from_secs(60);
 /// How long a sweep hides what it took: longer than it takes to bury it.
 const SWEEP_LOCK: Duration = Duration::from_secs(60);
 
@@ -239,18 +242,24 @@ async fn retention(hub: Weak<Inner>) {
         let shards = inner.shards.clone();
         drop(inner);
         core.clock.wait_until(core.clock.now().after(TRIM_EVERY)).await;
+        core.forget_outcomes(core.clock.now().before(OUTCOME_LATE));
         let oldest = core.clock.now().before(core.limits.log_retention);
         for shard in &shards {
-            let below = match core.store.seek(shard.partition, Seek::Time(oldest)).await {
-                Ok(below) => below,
-                Err(error) => {
-                    core.meter.store_failed(&error);
+            for log in [shard.partition, outbox::partition(shard.partition)] {
+                let below = match core.store.seek(log, Seek::Time(oldest)).await {
+                    Ok(below) => below,
+                    Err(error) => {
+                        core.meter.store_failed(&error);
+                        continue;
+                    }
+                };
+                if below <= SequenceNumber(1) {
                     continue;
                 }
-            };
-            if let Err(error) = core.store.trim(shard.partition, below).await {
-                core.meter.store_failed(&error);
-                tracing::warn!(%error, partition = shard.partition.0, "the log was not trimmed");
+                if let Err(error) = core.store.trim(log, below).await {
+                    core.meter.store_failed(&error);
+                    tracing::warn!(%error, partition = log.0, "the log was not trimmed");
+                }
             }
         }
     }

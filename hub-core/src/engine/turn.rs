@@ -61,6 +61,11 @@ impl Shard {
                         line.push(outbound);
                     }
                 }
+                Said::Received(link, tag, bytes) => {
+                    if let Some(line) = state.lines.get(&link) {
+                        line.receipt(tag, bytes);
+                    }
+                }
                 Said::Answer(call, answer) => {
                     if let Answer::Failed(error) = &answer {
                         meter.request_refused(error.kind());
@@ -91,8 +96,9 @@ impl Shard {
         }
         for append in state.fx.appends.drain(..) {
             if let Some(line) = state.lines.get(&append.link) {
-                let (line, tag) = (line.clone(), append.tag);
-                self.committer.submit(append.change, Done::Receipt { line, tag, bytes: 0 });
+                let done =
+                    Done::Receipt { line: line.clone(), tag: append.tag, bytes: append.bytes };
+                self.committer.submit(append.change, done);
             }
         }
         if !state.fx.reads.is_empty() {

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes};
 
 use super::property::{self, Properties, Property, SystemProperty};
+use super::view::EventView;
 use crate::id::{Address, Partition, SequenceNumber};
 use crate::store::{Entries, Entry};
 use crate::time::Timestamp;
@@ -78,7 +79,7 @@ impl AuthMethod {
         (self.scope as u8) << 4 | self.kind as u8
     }
 
-    fn from_code(code: u8) -> Option<Self> {
+    pub(super) fn from_code(code: u8) -> Option<Self> {
         let scope = match code >> 4 {
             0 => AuthScope::Hub,
             1 => AuthScope::Device,
@@ -109,9 +110,23 @@ pub enum EventSource {
     DeviceLifecycle = 2,
     /// A device connected or disconnected.
     ConnectionState = 3,
+    /// A digital twin was patched or replaced.
+    DigitalTwinChange = 4,
+    /// The part of a job that concerns one device began or ended.
+    JobLifecycle = 5,
 }
 
 impl EventSource {
+    /// All of them, by discriminant.
+    pub const ALL: [Self; 6] = [
+        Self::Telemetry,
+        Self::TwinChange,
+        Self::DeviceLifecycle,
+        Self::ConnectionState,
+        Self::DigitalTwinChange,
+        Self::JobLifecycle,
+    ];
+
     /// The text that back ends find in `iothub-message-source`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -120,17 +135,38 @@ impl EventSource {
             Self::TwinChange => "twinChangeEvents",
             Self::DeviceLifecycle => "deviceLifecycleEvents",
             Self::ConnectionState => "deviceConnectionStateEvents",
+            Self::DigitalTwinChange => "digitalTwinChangeEvents",
+            Self::JobLifecycle => "deviceJobLifecycleEvents",
         }
     }
 
-    fn from_code(code: u8) -> Option<Self> {
-        [Self::Telemetry, Self::TwinChange, Self::DeviceLifecycle, Self::ConnectionState]
-            .into_iter()
-            .find(|source| *source as u8 == code)
+    /// The text that a route names it by.
+    #[must_use]
+    pub const fn routing_name(self) -> &'static str {
+        match self {
+            Self::Telemetry => "DeviceMessages",
+            Self::TwinChange => "TwinChangeEvents",
+            Self::DeviceLifecycle => "DeviceLifecycleEvents",
+            Self::ConnectionState => "DeviceConnectionStateEvents",
+            Self::DigitalTwinChange => "DigitalTwinChangeEvents",
+            Self::JobLifecycle => "DeviceJobLifecycleEvents",
+        }
+    }
+
+    /// The source that a route, or `iothub-message-source`, calls so, in whatever case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let called = |known: &str| known.eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(|source| called(source.name()) || called(source.routing_name()))
+    }
+
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| *source as u8 == code)
     }
 }
 
-const FORMAT: u8 = 1;
+/// The first byte of an encoded event.
+pub(super) const FORMAT: u8 = 1;
 
 /// What the hub stamps on every event of one connection: who sent it and how that was proved.
 ///
@@ -300,36 +336,18 @@ impl Event {
     /// Reads a log entry. `None` if the entry is not an event of a known format.
     #[must_use]
     pub fn decode(partition: Partition, entry: &Entry) -> Option<Self> {
-        let mut rest: &[u8] = &entry.body;
-        let mut byte = || {
-            let (first, tail) = rest.split_first()?;
-            rest = tail;
-            Some(*first)
-        };
-        if byte()? != FORMAT {
-            return None;
-        }
-        let source = EventSource::from_code(byte()?)?;
-        let auth = AuthMethod::from_code(byte()?);
-        let sender = Address::parse(property::read_text(&mut rest)?).ok()?;
-        let generation = property::read_text(&mut rest)?.to_owned();
-        let model = Some(property::read_text(&mut rest)?).filter(|m| !m.is_empty());
-        let model = model.map(str::to_owned);
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        after.get(..length)?;
-        let start = entry.body.len() - after.len();
+        let view = EventView::parse(&entry.body)?;
         Some(Self {
             partition,
             sequence: entry.sequence,
             enqueued: entry.at,
-            source,
-            sender,
-            generation,
-            auth,
-            model,
-            properties: Properties::from_encoded(entry.body.slice(start..start + length)),
-            body: entry.body.slice(start + length..),
+            source: view.source,
+            sender: Address::parse(view.sender).ok()?,
+            generation: view.generation.to_owned(),
+            auth: view.auth,
+            model: view.model.map(str::to_owned),
+            properties: Properties::from_encoded(entry.body.slice_ref(view.properties)),
+            body: entry.body.slice_ref(view.body),
         })
     }
 
@@ -387,8 +405,19 @@ mod tests {
     }
 
     #[test]
+    fn a_source_is_found_by_each_of_its_names() {
+        for (code, source) in EventSource::ALL.into_iter().enumerate() {
+            assert_eq!(source as usize, code);
+            for name in [source.name(), source.routing_name(), &source.name().to_uppercase()] {
+                assert_eq!(EventSource::from_name(name), Some(source), "{name}");
+            }
+        }
+        assert_eq!(EventSource::from_name("Invalid"), None);
+    }
+
+    #[test]
     fn a_foreign_entry_is_not_an_event() {
-        for body in [&b""[..], b"\x02", b"\x01\x00", b"\x01\x00\x00\x05ab"] {
+        for body in [&b""[..], b"\x02", b"\x01\x00", b"\x01\x00\x00\x05ab", b"\x01\x99\xff"] {
             let entry = Entry {
                 sequence: SequenceNumber(1),
                 at: Timestamp::ZERO,

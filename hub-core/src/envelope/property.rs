@@ -178,26 +178,32 @@ impl<'a> FromIterator<Property<'a>> for Properties {
     }
 }
 
-/// Appends one property to an encoded block. Returns how many bytes it counts for in size limits:
-/// the value of a system property, name and value of an application property.
+/// Appends one property to an encoded block. Returns its [`size`].
 pub(crate) fn write(out: &mut impl BufMut, property: Property<'_>) -> usize {
     match property {
         Property::System(name, value) => {
             out.put_u8(name as u8);
             write_text(out, value);
-            value.len()
         }
         Property::Application(key, None) => {
             out.put_u8(APPLICATION_BARE);
             write_text(out, key);
-            key.len()
         }
         Property::Application(key, Some(value)) => {
             out.put_u8(APPLICATION);
             write_text(out, key);
             write_text(out, value);
-            key.len() + value.len()
         }
+    }
+    size(property)
+}
+
+/// How many bytes a property counts for in size limits: the value of a system property, name and
+/// value of an application property.
+pub(crate) fn size(property: Property<'_>) -> usize {
+    match property {
+        Property::System(_, value) => value.len(),
+        Property::Application(key, value) => key.len() + value.map_or(0, str::len),
     }
 }
 
@@ -229,6 +235,12 @@ pub(crate) fn read_text<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
 /// Reads an encoded block. Ends at the first byte it does not understand.
 #[derive(Debug, Clone)]
 pub struct Iter<'a>(&'a [u8]);
+
+impl<'a> Iter<'a> {
+    pub(super) fn new(encoded: &'a [u8]) -> Self {
+        Self(encoded)
+    }
+}
 
 impl<'a> Iterator for Iter<'a> {
     type Item = Property<'a>;

@@ -96,7 +96,7 @@ impl Correlator {
         now: Timestamp,
         limits: &Limits,
     ) -> Result<Option<Dispatch>, Ended> {
-        if self.len() >= limits.methods_in_flight_max {
+        if self.count() >= limits.methods_in_flight_max {
             let error = HubError::new(ErrorKind::TooManyMethods, "too many methods in flight");
             return Err(Ended { caller, result: Err(error) });
         }
@@ -143,7 +143,7 @@ impl Correlator {
 
     /// How many calls are begun.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.waiting.len() + self.flying.len()
     }
 
@@ -233,7 +233,7 @@ impl Correlator {
     /// Whether no call is begun.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.len() == 0
+        self.count() == 0
     }
 }
 

@@ -10,6 +10,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use crate::device::{Device, Effects, Input, Setup};
 use crate::id::Address;
+use crate::route::Routing;
 use crate::time::Timestamp;
 
 #[derive(Debug, Clone)]
@@ -64,6 +65,20 @@ impl Node {
             last: Incarnation(0),
             inboxes: Inboxes::default(),
             shed: 0,
+        }
+    }
+
+    /// From now on events go by these routes. Machines are told one by one: it is seldom done.
+    pub fn configure(&mut self, routing: &Arc<Routing>) {
+        let Setup { limits, node, partitions, .. } = &*self.setup;
+        self.setup = Arc::new(Setup {
+            limits: limits.clone(),
+            node: node.clone(),
+            partitions: *partitions,
+            routing: routing.clone(),
+        });
+        for slot in self.devices.values_mut() {
+            slot.device.configure(self.setup.clone());
         }
     }
 

@@ -10,7 +10,8 @@ use super::body::{BodyFault, parse_body};
 use super::columns;
 use super::path::{Case, Path, walk};
 use super::value::Value;
-use crate::envelope::{Event, EventSource, Property, SystemProperty};
+use crate::envelope::{AuthMethod, Event, EventSource, EventView, Iter, Property, SystemProperty};
+use crate::time::Timestamp;
 
 /// Values by path: of a twin, or of a row that a query looks at.
 pub trait Fields {
@@ -63,7 +64,7 @@ const SYSTEM: usize = 17;
 /// Making one costs a pass over the properties and no allocation, so one is made for each event and
 /// used for all routes.
 pub struct EventSubject<'e> {
-    event: &'e Event,
+    event: Parts<'e>,
     twin: Option<&'e dyn Fields>,
     system: [Option<&'e str>; SYSTEM],
     application: [(&'e str, Option<&'e str>); AT_HAND],
@@ -73,10 +74,21 @@ pub struct EventSubject<'e> {
     enqueued: OnceCell<String>,
 }
 
+/// What there is to see of an event.
+struct Parts<'e> {
+    source: EventSource,
+    enqueued: Timestamp,
+    sender: &'e str,
+    generation: &'e str,
+    auth: Option<AuthMethod>,
+    model: Option<&'e str>,
+    properties: Iter<'e>,
+    body: &'e [u8],
+}
+
 impl std::fmt::Debug for EventSubject<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (partition, sequence) = (self.event.partition, self.event.sequence);
-        write!(f, "EventSubject({partition:?}, {sequence:?})")
+        write!(f, "EventSubject({} of {})", self.event.source.name(), self.event.sender)
     }
 }
 
@@ -84,10 +96,38 @@ impl<'e> EventSubject<'e> {
     /// An event without the twin of its sender.
     #[must_use]
     pub fn new(event: &'e Event) -> Self {
+        Self::seen(Parts {
+            source: event.source,
+            enqueued: event.enqueued,
+            sender: event.sender.as_str(),
+            generation: &event.generation,
+            auth: event.auth,
+            model: event.model.as_deref(),
+            properties: event.properties.iter(),
+            body: &event.body,
+        })
+    }
+
+    /// An encoded event that the hub accepts at this time, without the twin of its sender.
+    #[must_use]
+    pub fn of(event: &EventView<'e>, enqueued: Timestamp) -> Self {
+        Self::seen(Parts {
+            source: event.source,
+            enqueued,
+            sender: event.sender,
+            generation: event.generation,
+            auth: event.auth,
+            model: event.model,
+            properties: event.properties(),
+            body: event.body,
+        })
+    }
+
+    fn seen(event: Parts<'e>) -> Self {
         let mut system = [None; SYSTEM];
         let mut application = [("", None); AT_HAND];
         let mut count = 0;
-        for property in event.properties.iter() {
+        for property in event.properties.clone() {
             match property {
                 Property::System(name, value) => {
                     if let Some(slot) = system.get_mut(usize::from(name as u8)) {
@@ -125,7 +165,7 @@ impl<'e> EventSubject<'e> {
             let found = all.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
             return found.map(|(_, value)| *value);
         }
-        let all = self.event.properties.iter().filter_map(|property| match property {
+        let all = self.event.properties.clone().filter_map(|property| match property {
             Property::Application(name, value) if name.eq_ignore_ascii_case(wanted) => Some(value),
             _ => None,
         });
@@ -145,7 +185,7 @@ const _: () = {
 
 impl Subject for EventSubject<'_> {
     fn system(&self, name: SystemName) -> Option<Cow<'_, str>> {
-        let event = self.event;
+        let event = &self.event;
         match name {
             SystemName::MessageId => self.set(SystemProperty::MessageId).map(Into::into),
             SystemName::CorrelationId => self.set(SystemProperty::CorrelationId).map(Into::into),
@@ -159,12 +199,16 @@ impl Subject for EventSubject<'_> {
                 let text = self.enqueued.get_or_init(|| event.enqueued.to_string());
                 Some(text.as_str().into())
             }
-            SystemName::ConnectionDeviceId => Some(event.sender.device_str().into()),
-            SystemName::ConnectionModuleId => event.sender.module_str().map(Into::into),
-            SystemName::ConnectionDeviceGenerationId => Some(event.generation.as_str().into()),
+            SystemName::ConnectionDeviceId => {
+                Some(event.sender.split('/').next().unwrap_or_default().into())
+            }
+            SystemName::ConnectionModuleId => {
+                event.sender.split_once('/').map(|(_, module)| module.into())
+            }
+            SystemName::ConnectionDeviceGenerationId => Some(event.generation.into()),
             SystemName::ConnectionAuthMethod => event.auth.map(|auth| auth.to_json().into()),
             SystemName::Subject => self.set(SystemProperty::Subject).map(Into::into),
-            SystemName::DataSchema => event.model.as_deref().map(Into::into),
+            SystemName::DataSchema => event.model.map(Into::into),
         }
     }
 
@@ -186,7 +230,7 @@ impl Subject for EventSubject<'_> {
         let parsed = self.body.get_or_init(|| {
             let content_type = self.set(SystemProperty::ContentType);
             let encoding = self.set(SystemProperty::ContentEncoding);
-            parse_body(content_type, encoding, &self.event.body)
+            parse_body(content_type, encoding, self.event.body)
         });
         parsed.as_ref().map_err(|fault| *fault)
     }

@@ -29,6 +29,8 @@ pub struct Member {
     pub expires: Timestamp,
     /// Partitions of the log. All nodes of a hub must agree on them.
     pub partitions: u16,
+    /// How many connections it held when it wrote this.
+    pub connections: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +41,7 @@ struct Body {
     since: u64,
     expires: u64,
     partitions: u16,
+    connections: u64,
 }
 
 const FORMAT: u8 = 1;
@@ -55,6 +58,7 @@ impl Member {
             since: self.since.as_millis(),
             expires: self.expires.as_millis(),
             partitions: self.partitions,
+            connections: self.connections,
         };
         serde_json::to_vec(&body).unwrap_or_default().into()
     }
@@ -70,6 +74,7 @@ impl Member {
             since: Timestamp::from_millis(body.since),
             expires: Timestamp::from_millis(body.expires),
             partitions: body.partitions,
+            connections: body.connections,
         })
     }
 
@@ -92,6 +97,7 @@ mod tests {
             since: Timestamp::from_millis(1),
             expires: Timestamp::from_millis(2),
             partitions: 4,
+            connections: 9,
         };
         assert_eq!(Member::decode(&member.encode()), Some(member));
         assert_eq!(Member::decode(b"{}"), None);

@@ -64,7 +64,14 @@ mod tests {
 
     fn member(expires: u64) -> Member {
         let standing = Standing::Live;
-        Member { run: 1, standing, since: at(0), expires: at(expires), partitions: 1 }
+        Member {
+            run: 1,
+            standing,
+            since: at(0),
+            expires: at(expires),
+            partitions: 1,
+            connections: 0,
+        }
     }
 
     #[test]

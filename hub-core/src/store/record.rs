@@ -263,6 +263,14 @@ pub struct Item {
     pub body: Bytes,
 }
 
+impl Item {
+    /// Makes it what [`Op::Retime`](super::Op::Retime) leaves.
+    pub fn retime(&mut self, visible: Timestamp, marks: Marks, version: Version) {
+        self.at.version = version;
+        (self.visible, self.marks) = (visible, marks);
+    }
+}
+
 /// An entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -13,22 +13,29 @@ impl Fields for Twin {
     /// `$metadata` as back ends read them; `version` and `etag`.
     fn value(&self, path: &Path, case: Case) -> Value<'_> {
         let Some((root, rest)) = path.split_first() else { return Value::Missing };
-        match (root, rest) {
-            ("tags", rest) => in_section(&self.tags, None, rest, case),
-            ("properties", []) => Value::Object,
-            ("properties", [Step::Member(name), rest @ ..]) => match &**name {
-                "desired" => {
+        let is = |name: &str, wanted: &str| {
+            name == wanted || (case == Case::ExactFirst && name.eq_ignore_ascii_case(wanted))
+        };
+        if is(root, "tags") {
+            return in_section(&self.tags, None, rest, case);
+        }
+        if is(root, "properties") {
+            return match rest {
+                [] => Value::Object,
+                [Step::Member(name), rest @ ..] if is(name, "desired") => {
                     let own = Own { version: self.desired_version, shows_versions: true };
                     in_section(&self.desired, Some(own), rest, case)
                 }
-                "reported" => {
+                [Step::Member(name), rest @ ..] if is(name, "reported") => {
                     let own = Own { version: self.reported_version, shows_versions: false };
                     in_section(&self.reported, Some(own), rest, case)
                 }
                 _ => Value::Missing,
-            },
-            ("version", []) => number(self.version),
-            ("etag", []) => Value::Text(self.etag().into()),
+            };
+        }
+        match rest {
+            [] if is(root, "version") => number(self.version),
+            [] if is(root, "etag") => Value::Text(self.etag().into()),
             _ => Value::Missing,
         }
     }

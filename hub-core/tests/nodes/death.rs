@@ -167,6 +167,7 @@ async fn a_repair_that_was_interrupted_is_taken_up_again() {
         since: long_ago,
         expires: long_ago,
         partitions: 2,
+        connections: 0,
     };
     let session = Session::default().connected(&ghost, SessionMode::Clean, None, long_ago);
     let left = Change::new()

@@ -1,12 +1,14 @@
 //! Cloud-to-device messages that are sent at one node to a device at another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use hub_core::engine::{DeviceClient, DeviceEvent};
+use hub_core::engine::{DeviceClient, DeviceEvent, ManualClock};
 use hub_core::envelope::Message;
 use hub_core::frame::Disposition;
+use hub_core::time::Timestamp;
 
-use crate::world::{Node, World, address, connect, heard, register, until};
+use crate::world::{Node, World, address, connect, heard, register, soon, until};
 
 async fn send(node: &Node, body: &'static str) {
     node.hub.send(&address("d1"), Message::new(body)).await.unwrap();
@@ -147,7 +149,7 @@ async fn sweeps_are_shared() {
     let mut ids = Vec::new();
     while ids.len() < 20 {
         let feedback = b.hub.feedback();
-        let batch = crate::world::soon(feedback.receive()).await.unwrap();
+        let batch = soon(feedback.receive()).await.unwrap();
         ids.extend(batch.records.into_iter().map(|record| record.message_id));
         feedback.settle(batch.token, Disposition::Complete).await.unwrap();
     }
@@ -155,4 +157,26 @@ async fn sweeps_are_shared() {
     ids.dedup();
     assert_eq!(ids.len(), 20);
     assert_eq!(a.hub.queue_depth(&address("d1")).await.unwrap(), 0);
+}
+
+/// How a message ended at another node its sender does not learn here; it is told so, and does not
+/// wait for ever.
+#[tokio::test]
+async fn who_cannot_learn_the_outcome_does_not_wait_for_ever() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_800_000_000_000)));
+    let world = World::new();
+    let (builder, _control) = world.builder("a");
+    let a = builder.clock(clock.clone()).start().unwrap();
+    let (builder, _control) = world.builder("b");
+    let b = builder.clock(clock.clone()).start().unwrap();
+    let d1 = register(&a, "d1").await;
+    let sent = a.send(&d1, Message::new("x")).await.unwrap();
+    let delivery = b.receive(&d1, Duration::from_secs(60)).await.unwrap().unwrap();
+    b.settle(&d1, delivery.token, Disposition::Complete).await.unwrap();
+    let outcome = tokio::spawn(sent);
+    for _ in 0..400 {
+        clock.advance(Duration::from_secs(15));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(soon(outcome).await.unwrap(), None);
 }

@@ -107,6 +107,9 @@ async fn each_node_sees_all_nodes() {
         live.map(|node| node.node.to_string()).collect::<Vec<_>>()
     };
     until(|| async { names(&a.hub) == ["a", "b"] && names(&b.hub) == ["a", "b"] }).await;
+    let device = connect(&b, "d1").await;
+    until(|| async { a.hub.connections_of_all_nodes() == 1 }).await;
+    drop(device);
     soon(b.hub.shutdown(Duration::from_secs(10))).await;
     until(|| async { names(&a.hub) == ["a"] }).await;
 }

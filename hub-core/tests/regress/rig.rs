@@ -53,7 +53,8 @@ impl Rig {
         let address = Address::parse("d1").unwrap();
         let machine = |node: &str| {
             let node = NodeId::new(node).unwrap();
-            let setup = Setup { limits: limits.clone(), node, partitions: 1 };
+            let (limits, routing) = (limits.clone(), Arc::default());
+            let setup = Setup { limits, node, partitions: 1, routing };
             Device::new(Arc::new(setup), address.clone())
         };
         let machines = vec![machine("a"), machine("b")];

@@ -229,6 +229,7 @@ impl World {
     fn said(&mut self, n: usize, said: Said) {
         match said {
             Said::ToLink(link, outbound) => self.told(n, link, outbound),
+            Said::Received(link, tag, _) => self.told(n, link, Outbound::Receipt(tag)),
             Said::Answer(id, answer) => {
                 if let Some((of, reply)) = self.nodes[n].foreign.remove(&id) {
                     return self.reply(n, of, reply, answer);

@@ -396,7 +396,7 @@ impl World {
         let key = self.rng.below(3);
         let patch = match self.rng.below(20) {
             0 => "{}".to_owned(),
-            1 => "{\"a.b\":1}".to_owned(),
+            1 => "{\"a.b\":0}".to_owned(),
             _ => format!("{{\"k{key}\":{value}}}"),
         };
         let if_version = self.rng.permille(50).then(|| self.rng.below(6));

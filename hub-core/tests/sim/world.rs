@@ -250,7 +250,8 @@ impl World {
             .map(|index| {
                 let id = NodeId::new(&format!("n{index}")).unwrap();
                 let (limits, node) = (limits.clone(), id.clone());
-                let setup = Setup { limits, node, partitions: PARTITIONS };
+                let routing = Arc::default();
+                let setup = Setup { limits, node, partitions: PARTITIONS, routing };
                 SimNode::new(index, id, Arc::new(setup))
             })
             .collect();

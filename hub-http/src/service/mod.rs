@@ -8,5 +8,6 @@ pub(crate) mod files;
 pub(crate) mod method;
 pub(crate) mod query;
 pub(crate) mod registry;
+pub(crate) mod routing;
 pub(crate) mod stream;
 pub(crate) mod twin;

@@ -223,7 +223,7 @@ async fn device_statistics(call: Call) -> Answer {
 
 async fn service_statistics(call: Call) -> Answer {
     call.allow(Action::ReadRegistry).await?;
-    let document = json!({ "connectedDeviceCount": call.hub().connections() });
+    let document = json!({ "connectedDeviceCount": call.hub().connections_of_all_nodes() });
     Ok(respond::json(StatusCode::OK, &document))
 }
 

@@ -20,6 +20,7 @@ mod methods;
 mod queries;
 mod registry;
 mod rights;
+mod routing;
 mod tls;
 mod twins;
 mod websocket;

@@ -25,6 +25,9 @@ async fn each_route_needs_its_right() {
         (Method::DELETE, "/devices/d1/commands", [true, true, false, false, false]),
         (Method::POST, "/devices/d1/messages/deviceBound", [true, true, false, false, false]),
         (Method::GET, "/messages/events/partitions", [true, true, false, false, false]),
+        (Method::GET, "/routing/routes", [true, true, false, false, false]),
+        (Method::POST, "/routing/routes/$testnew", [true, true, false, false, false]),
+        (Method::GET, "/routingEndpointsHealth", [true, true, false, false, false]),
         (Method::GET, "/messages/serviceBound/feedback", [true, true, false, false, false]),
         (
             Method::GET,
@@ -100,6 +103,8 @@ async fn the_applications_hook_is_asked_about_every_operation() {
         (Method::POST, "/twins/d1/methods", r#"{"methodName":"m"}"#),
         (Method::POST, "/devices/d1/messages/deviceBound", "x"),
         (Method::DELETE, "/devices/d1/commands", ""),
+        (Method::GET, "/routing/routes", ""),
+        (Method::GET, "/routingEndpointsHealth", ""),
         (Method::GET, "/messages/serviceBound/feedback", ""),
     ] {
         owner.send(method, path, &[], body).await.refuses(403, "GenericForbidden");

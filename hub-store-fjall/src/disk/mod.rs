@@ -4,7 +4,11 @@
 //! simulated one underneath that fails, tears writes, and forgets what was not synced.
 
 pub(crate) mod real;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
+#[cfg_attr(
+    not(test),
+    expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a simulation may panic")
+)]
 pub(crate) mod sim;
 
 use std::fmt::Debug;

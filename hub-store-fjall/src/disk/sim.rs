@@ -20,6 +20,8 @@ pub(crate) struct Faults {
     pub(crate) power_lost_at: Option<u64>,
     /// This operation fails, once.
     pub(crate) fails_at: Option<u64>,
+    /// This sync of a file fails, once. Syncs are counted by themselves.
+    pub(crate) sync_fails_at: Option<u64>,
     /// Files may have so many bytes together.
     pub(crate) bytes_max: Option<usize>,
     /// The tree takes no writes.
@@ -30,6 +32,7 @@ pub(crate) struct Faults {
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) operations: u64,
+    pub(crate) syncs: u64,
     pub(crate) faults: Faults,
     /// What the operations were, for messages.
     pub(crate) last: String,
@@ -106,7 +109,21 @@ impl SimDisk {
         Self(Arc::new(Mutex::new(World { inodes, names, durable_names, ..World::default() })))
     }
 
+    /// The disk after the process was killed: what it wrote is there, synced or not. The process may
+    /// go on with its own.
+    pub(crate) fn after_kill(&self) -> Self {
+        let world = self.world();
+        Self(Arc::new(Mutex::new(World {
+            inodes: world.inodes.clone(),
+            names: world.names.clone(),
+            durable_names: world.durable_names.clone(),
+            renamings: world.renamings.clone(),
+            ..World::default()
+        })))
+    }
+
     /// The content of a file, to be changed.
+    #[cfg(test)]
     pub(crate) fn with_bytes<T>(&self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let world = &mut *self.world();
         let inode = &mut world.inodes[world.names[name]];
@@ -235,6 +252,10 @@ impl File for SimFile {
         let world = &mut *self.disk.world();
         // A sync that fails has kept what it could, and nobody knows what that is.
         world.step(|| "sync".into())?;
+        world.syncs += 1;
+        if world.faults.sync_fails_at == Some(world.syncs) {
+            return Err(io::Error::other("injected: the sync failed"));
+        }
         if world.is_last() {
             return Err(dead());
         }

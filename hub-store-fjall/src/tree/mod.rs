@@ -8,7 +8,8 @@
 
 pub(crate) mod fjall;
 pub(crate) mod rows;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
+#[cfg_attr(not(test), expect(clippy::unwrap_used, reason = "a simulation may panic"))]
 pub(crate) mod sim;
 
 use std::fmt::Debug;

@@ -46,6 +46,12 @@ impl SimTree {
         Self { disk: disk.clone(), rows }
     }
 
+    /// The tree after the process was killed.
+    pub(crate) fn after_kill(&self, disk: &SimDisk) -> Self {
+        let rows = self.rows.lock().unwrap().clone();
+        Self { disk: disk.clone(), rows: Arc::new(Mutex::new(rows)) }
+    }
+
     fn step(&self, what: &'static str) -> io::Result<()> {
         let mut world = self.disk.world();
         world.step(|| what.into())?;

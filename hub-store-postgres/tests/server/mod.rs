@@ -17,7 +17,7 @@ use hub_store_postgres::{PostgresConfig, PostgresStore};
 static STARTED: OnceLock<(String, Option<Child>)> = OnceLock::new();
 
 /// The URL of the server.
-pub fn url() -> &'static str {
+pub(crate) fn url() -> &'static str {
     let (url, _) = STARTED.get_or_init(|| match std::env::var("HUB_POSTGRES_URL") {
         Ok(url) => (url, None),
         Err(_) => start(),
@@ -45,7 +45,7 @@ fn start() -> (String, Option<Child>) {
 }
 
 /// A name that no other schema has.
-pub fn schema_name() -> String {
+pub(crate) fn schema_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
@@ -54,21 +54,21 @@ pub fn schema_name() -> String {
 
 /// A schema of one test, dropped at the end.
 #[derive(Debug)]
-pub struct Schema {
-    pub name: String,
+pub(crate) struct Schema {
+    pub(crate) name: String,
 }
 
 impl Schema {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { name: schema_name() }
     }
 
-    pub fn config(&self) -> PostgresConfig {
+    pub(crate) fn config(&self) -> PostgresConfig {
         let config: PostgresConfig = url().parse().unwrap_or_else(|error| panic!("{error}"));
         config.schema(&self.name)
     }
 
-    pub async fn open(&self) -> PostgresStore {
+    pub(crate) async fn open(&self) -> PostgresStore {
         PostgresStore::open(self.config()).await.unwrap_or_else(|error| panic!("{error}"))
     }
 }
@@ -89,14 +89,68 @@ impl Drop for Schema {
 }
 
 /// A connection beside the store's.
-pub async fn client() -> tokio_postgres::Client {
+pub(crate) async fn client() -> tokio_postgres::Client {
     client_at(url()).await
 }
 
-pub async fn client_at(url: &str) -> tokio_postgres::Client {
+pub(crate) async fn client_at(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
         .await
         .unwrap_or_else(|error| panic!("{url}: {error:?}"));
     tokio::spawn(connection);
     client
+}
+
+/// A server of one test, to be stopped and started at will. Gone at the end.
+#[derive(Debug)]
+pub(crate) struct Own {
+    script: Child,
+    pub(crate) url: String,
+    data: std::path::PathBuf,
+}
+
+impl Own {
+    pub(crate) async fn start() -> Self {
+        let (url, script) = start();
+        let client = client_at(&url).await;
+        let row = client.query_one("SHOW data_directory", &[]).await.unwrap();
+        let data: String = row.get(0);
+        Self { script: script.unwrap(), url, data: data.into() }
+    }
+
+    pub(crate) async fn open(&self, schema: &str) -> PostgresStore {
+        let config: PostgresConfig = self.url.parse().unwrap_or_else(|error| panic!("{error}"));
+        let config = config.schema(schema).connect_timeout(std::time::Duration::from_secs(2));
+        PostgresStore::open(config).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Kills it as a crash does, and starts it again: committed work is all there.
+    pub(crate) fn crash_and_restart(&self, between: impl FnOnce()) {
+        self.control(&["-m", "immediate", "stop"]);
+        between();
+        // With the options it was started with.
+        let options = std::fs::read_to_string(self.data.join("postmaster.opts")).unwrap();
+        let (_, options) = options.trim().split_once(' ').unwrap();
+        let log = self.data.with_file_name("server.log");
+        self.control(&["-l", log.to_str().unwrap(), "-o", &options.replace('"', ""), "start"]);
+    }
+
+    fn control(&self, args: &[&str]) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres");
+        let done = Command::new(script)
+            .arg("control")
+            .arg(&self.data)
+            .args(args)
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(done.success(), "{args:?}");
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        self.script.wait().ok();
+    }
 }

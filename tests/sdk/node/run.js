@@ -7,7 +7,7 @@
 
 'use strict';
 
-const { spawn, spawnSync } = require('node:child_process');
+const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
 const os = require('node:os');
@@ -40,7 +40,6 @@ function addressOrAny(port) {
 }
 
 async function startHubd(dataDir) {
-  const help = spawnSync(binary(), ['--help'], { encoding: 'utf8' }).stdout || '';
   const flags = [
     '--store',
     process.env.HUBD_STORE || 'memory',
@@ -54,7 +53,8 @@ async function startHubd(dataDir) {
     '127.0.0.1:0',
     '--http',
     '127.0.0.1:0',
-    ...(help.includes('--amqps') ? ['--amqps', 'off'] : []),
+    '--amqps',
+    await addressOrAny(5671),
   ];
   const hubd = spawn(binary(), flags, { stdio: ['ignore', 'pipe', 'pipe'] });
   const log = [];

@@ -61,7 +61,7 @@ impl Family {
 /// Says what a metric is, to recorders that want to know.
 pub(super) fn describe() {
     use Unit::{Bytes, Count, Seconds};
-    let counters: [(&'static str, Unit, &'static str); 19] = [
+    let counters: [(&'static str, Unit, &'static str); 21] = [
         ("hub_connections_total", Count, "connections accepted"),
         ("hub_disconnections_total", Count, "connections ended, by cause"),
         ("hub_refusals_total", Count, "connections refused, by kind"),
@@ -80,6 +80,8 @@ pub(super) fn describe() {
         ("hub_methods_total", Count, "direct methods called, by outcome"),
         ("hub_twin_writes_total", Count, "writes of twins, by section and outcome"),
         ("hub_machine_failures_total", Count, "machines dropped because they panicked"),
+        ("hub_endpoint_events_total", Count, "events for endpoints, by outcome"),
+        ("hub_endpoint_failures_total", Count, "batches that an endpoint did not take, by kind"),
         ("hub_resource_refusals_total", Count, "what a bounded resource turned away"),
     ];
     for (name, unit, text) in counters {

@@ -8,6 +8,7 @@ use crate::device::Tally;
 use crate::error::{DisconnectCause, ErrorKind};
 use crate::frame::Inbound;
 use crate::hello::Refusal;
+use crate::route::FailureKind;
 use crate::store::{Op, Outcome, StoreError};
 
 #[derive(Debug, Default)]
@@ -52,6 +53,12 @@ impl Meter {
     pub(crate) fn tally(&self, _: &Tally) {}
     #[inline]
     pub(crate) fn machine_failed(&self) {}
+    #[inline]
+    pub(crate) fn delivered(&self, _: &str, _: u64) {}
+    #[inline]
+    pub(crate) fn delivery_failed(&self, _: &str, _: FailureKind) {}
+    #[inline]
+    pub(crate) fn events_expired(&self, _: &str, _: u64) {}
 }
 
 /// How long the first of a queue has waited: not known.

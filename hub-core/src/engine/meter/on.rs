@@ -15,6 +15,7 @@ use crate::engine::health::Resource;
 use crate::error::{DisconnectCause, ErrorKind};
 use crate::frame::Inbound;
 use crate::hello::Refusal;
+use crate::route::FailureKind;
 use crate::store::{Op, Outcome, StoreError};
 
 /// The handles of one hub.
@@ -225,6 +226,37 @@ impl Meter {
 
     pub(crate) fn machine_failed(&self) {
         self.machine_failures.increment(1);
+    }
+
+    /// An endpoint took so many events.
+    pub(crate) fn delivered(&self, endpoint: &str, events: u64) {
+        self.outgoing("hub_endpoint_events_total", endpoint, "outcome", "delivered", events);
+    }
+
+    /// An endpoint did not take all it was handed. If that concerns one event, that was dropped.
+    pub(crate) fn delivery_failed(&self, endpoint: &str, kind: FailureKind) {
+        self.outgoing("hub_endpoint_failures_total", endpoint, "kind", kind.name(), 1);
+        if kind.is_of_one_event() {
+            self.outgoing("hub_endpoint_events_total", endpoint, "outcome", "invalid", 1);
+        }
+    }
+
+    /// The log was not kept until an endpoint took so many entries.
+    pub(crate) fn events_expired(&self, endpoint: &str, entries: u64) {
+        self.outgoing("hub_endpoint_events_total", endpoint, "outcome", "expired", entries);
+    }
+
+    fn outgoing(
+        &self,
+        name: &'static str,
+        endpoint: &str,
+        label: &'static str,
+        word: &'static str,
+        by: u64,
+    ) {
+        let endpoint = endpoint.to_owned();
+        counter!(name, "hub" => self.hub.clone(), "endpoint" => endpoint, label => word)
+            .increment(by);
     }
 
     /// Tells the gauges how things stand. To be called now and then.

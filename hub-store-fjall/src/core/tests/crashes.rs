@@ -129,3 +129,28 @@ fn crash_everywhere(seeds: std::ops::Range<u64>) {
 fn power_is_lost_at_every_operation() {
     crash_everywhere(0..6);
 }
+
+/// `CRASH_SEEDS=FIRST..END` tries other seeds than these, and more.
+fn seeds() -> std::ops::Range<u64> {
+    let given = std::env::var("CRASH_SEEDS").ok();
+    let range = given.as_deref().and_then(|given| given.split_once(".."));
+    match range {
+        Some((first, end)) => first.parse().unwrap()..end.parse().unwrap(),
+        None => 1000..1040,
+    }
+}
+
+#[test]
+fn power_is_lost_once_per_seed() {
+    let (mut operations, mut groups) = (0, 0);
+    for seed in seeds() {
+        let reference = reference(seed);
+        let at = 1 + Random::new(seed).below(reference.operations);
+        crash_at(&reference, at, seed);
+        operations += reference.operations;
+        groups += GROUPS;
+    }
+    let seeds = seeds().end - seeds().start;
+    println!("{seeds} seeds: {operations} operations of the disk, {groups} groups, none lost");
+    assert!(operations > 0);
+}

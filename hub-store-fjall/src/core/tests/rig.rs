@@ -18,7 +18,7 @@ use super::super::read::{Source, entries, first_at};
 use super::super::run::{Core, Tuning, remove, write_index};
 use super::super::work::Work;
 use crate::disk::Disk;
-use crate::disk::sim::{Faults, SimDisk};
+use crate::disk::sim::SimDisk;
 use crate::error::OpenError;
 use crate::format::identify;
 use crate::journal::writer::{Ahead, Sync};
@@ -120,9 +120,9 @@ impl Rig {
 
     /// The world after the process was killed: what it wrote is there, synced or not.
     pub(super) fn after_kill(self) -> Self {
-        self.disk.world().faults = Faults::default();
-        self.disk.world().operations = 0;
-        Self { core: None, pending: None, ..self }
+        let disk = self.disk.after_kill();
+        let tree = self.tree.after_kill(&disk);
+        Self::over(disk, tree, self.tuning)
     }
 
     pub(super) fn core(&mut self) -> &mut Core {

@@ -11,6 +11,7 @@ const load = createRequire(path.join(folder, 'node', 'package.json'));
 const device = load('azure-iot-device');
 const { Mqtt, MqttWs } = load('azure-iot-device-mqtt');
 const { Http } = load('azure-iot-device-http');
+const { BlockBlobClient } = load('@azure/storage-blob');
 const service = load('azure-iothub');
 const { errors, NoRetry, ExponentialBackOffWithJitter } = load('azure-iot-common');
 
@@ -21,6 +22,7 @@ module.exports = {
   Mqtt,
   MqttWs,
   Http,
+  BlockBlobClient,
   Registry: service.Registry,
   ServiceClient: service.Client,
   errors,

@@ -1,0 +1,97 @@
+//! What happens to an identity as events: each is part of the change of which it tells, so that
+//! there is none without the other.
+
+use super::Setup;
+use crate::envelope::EventSource;
+use crate::id::{Address, Epoch};
+use crate::query::Fields;
+use crate::registry::Identity;
+use crate::route::{Fact, Presence, Routing};
+use crate::store::Change;
+use crate::time::Timestamp;
+use crate::twin::{Twin, TwinChange};
+
+/// What a twin's write adds to its change. `twin` is as the write left it.
+pub(crate) fn twin_changed(
+    setup: &Setup,
+    address: &Address,
+    change: &TwinChange,
+    twin: &Twin,
+) -> Change {
+    let source = EventSource::TwinChange;
+    if !setup.routing.wants(source) {
+        return Change::new();
+    }
+    let Some(body) = change.event_body(address, twin) else { return Change::new() };
+    let (op, at, number) = (change.kind().op_type(), change.at(), change.version());
+    let fact = Fact { source, address, op, at, number, body };
+    setup.routing.record(&fact, setup.partitions, Some(twin))
+}
+
+/// Whether an identity came to be or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifecycle {
+    Created,
+    Deleted,
+}
+
+/// What creating or deleting an identity adds to its change.
+pub(crate) fn registered(
+    routing: &Routing,
+    partitions: u16,
+    what: Lifecycle,
+    identity: &Identity,
+    twin: &Twin,
+    at: Timestamp,
+) -> Change {
+    let (source, address) = (EventSource::DeviceLifecycle, identity.address());
+    if !routing.wants(source) {
+        return Change::new();
+    }
+    let op = match what {
+        Lifecycle::Created => "createDeviceIdentity",
+        Lifecycle::Deleted => "deleteDeviceIdentity",
+    };
+    let body = twin.lifecycle_body(address);
+    let fact = Fact { source, address, op, at, number: identity.generation(), body };
+    routing.record(&fact, partitions, Some(twin))
+}
+
+/// A connect or disconnect, as the session's document is to have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Transition {
+    pub(crate) presence: Presence,
+    /// The generation of the identity.
+    pub(crate) generation: u64,
+    /// The epoch of the connection that began or ended.
+    pub(crate) epoch: Epoch,
+    pub(crate) at: Timestamp,
+}
+
+/// What a connect or disconnect adds to its change.
+pub(crate) fn presence_changed(
+    setup: &Setup,
+    address: &Address,
+    transition: Transition,
+    twin: Option<&Twin>,
+) -> Change {
+    let source = EventSource::ConnectionState;
+    if !setup.routing.wants(source) {
+        return Change::new();
+    }
+    let Transition { presence, generation, epoch, at } = transition;
+    let fact = Fact {
+        source,
+        address,
+        op: presence.op_type(),
+        at,
+        number: presence.number(epoch),
+        body: presence.body(generation, epoch),
+    };
+    setup.routing.record(&fact, setup.partitions, twin.map(|twin| -> &dyn Fields { twin }))
+}
+
+/// Whether the twin has to be read for the events of a source.
+pub(super) fn needs_twin(routing: &Routing, source: EventSource) -> bool {
+    routing.wants(source) && routing.needs_twin(source)
+}

@@ -1,0 +1,13 @@
+//! Event sources, routes and endpoints, through the public API.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod delivery;
+mod model;
+mod sink;
+mod sources;
+mod world;
