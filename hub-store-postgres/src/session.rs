@@ -1,5 +1,6 @@
 //! A connection that is set up for the hub's statements.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use crate::sql::{Sql, quote, within};
 /// Versions that a connection takes at once. Each is used at most once, and there are enough blocks
 /// for a hub that opens a thousand connections a second for ten thousand years.
 pub(crate) const BLOCK: i64 = 1 << 24;
+
+/// Statements made for questions that a connection keeps prepared.
+const MADE_MAX: usize = 64;
 
 /// Makes connections.
 #[derive(Clone)]
@@ -113,6 +117,7 @@ impl Connector {
             driver,
             schema: self.schema.clone(),
             statements: [const { None }; Sql::COUNT],
+            made: HashMap::new(),
             next: 0,
             end: 0,
             clean: true,
@@ -206,6 +211,8 @@ pub(crate) struct Session {
     driver: JoinHandle<()>,
     schema: String,
     statements: [Option<Statement>; Sql::COUNT],
+    /// Statements that were made for a question, by their text.
+    made: HashMap<String, Statement>,
     /// Versions not used yet.
     next: i64,
     end: i64,
@@ -225,6 +232,20 @@ impl Session {
         if let Some(slot) = self.statements.get_mut(sql as usize) {
             *slot = Some(statement.clone());
         }
+        Ok(statement)
+    }
+
+    /// A statement of this text, prepared on this connection.
+    pub(crate) async fn made(&mut self, text: &str) -> Result<Statement, Error> {
+        if let Some(statement) = self.made.get(text) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(text).await?;
+        if self.made.len() >= MADE_MAX {
+            // Whoever asks this many kinds of questions does not come back to one soon.
+            self.made.clear();
+        }
+        self.made.insert(text.to_owned(), statement.clone());
         Ok(statement)
     }
 
