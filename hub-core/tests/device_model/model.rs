@@ -168,7 +168,7 @@ impl Model {
                     _ if tags.is_none() && desired.is_none() => format!("{:?}", self.view()),
                     _ if lost => "Busy".to_owned(),
                     _ => {
-                        self.write(machine, tags, desired, *replace, &mut shown);
+                        self.write(tags, desired, *replace, &mut shown);
                         format!("{:?}", self.view())
                     }
                 });
@@ -247,7 +247,6 @@ impl Model {
 
     fn write(
         &mut self,
-        machine: usize,
         tags: Option<&Value>,
         desired: Option<&Value>,
         replace: bool,
