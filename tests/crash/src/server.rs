@@ -110,14 +110,16 @@ pub(crate) struct Ready {
 
 impl Hubd {
     /// Starts one, and does not wait for it.
-    pub(crate) fn start(place: &Place, key: &str, devices: &Path) -> io::Result<Self> {
+    pub(crate) fn start(place: &Place, node: usize, key: &str, devices: &Path) -> io::Result<Self> {
         let log = File::options().create(true).append(true).open(place.folder.join("hubd.log"))?;
         let mut command = Command::new(&place.hubd);
         command
             .args(["--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--mqtts", "off", "--https", "off", "--amqps", "off", "--owner-key", key])
+            .args(["--node-name", &format!("node-{node}")])
             .arg("--data-dir")
-            .arg(&place.data)
+            // Other nodes keep their keys elsewhere.
+            .arg(if node == 0 { place.data.clone() } else { place.data.join(node.to_string()) })
             .arg("--devices")
             .arg(devices);
         if let Some(store) = &place.store {
