@@ -200,7 +200,8 @@ impl FromStr for SourceName {
     fn from_str(text: &str) -> Result<Self, String> {
         let made = |source: &EventSource| *source != EventSource::Telemetry;
         EventSource::from_name(text).filter(made).map(Self).ok_or_else(|| {
-            let names: Vec<_> = EventSource::ALL.iter().skip(1).map(|source| source.name()).collect();
+            let names: Vec<_> =
+                EventSource::ALL.iter().skip(1).map(|source| source.name()).collect();
             format!("an event source is one of {}", names.join(", "))
         })
     }

@@ -64,8 +64,8 @@ impl Server {
     }
 
     fn endpoint(&self) -> NatsEndpoint {
-        let config = NatsEndpointConfig::new(&self.address(), "iot")
-            .timeout(Duration::from_millis(1500));
+        let config =
+            NatsEndpointConfig::new(&self.address(), "iot").timeout(Duration::from_millis(1500));
         NatsEndpoint::new(config).unwrap()
     }
 
@@ -170,10 +170,7 @@ async fn a_server_that_was_away_is_found_again_and_nothing_is_out_of_order() {
     endpoint.deliver(&batch(1..10)).await.unwrap();
     server.stop();
     let failure = endpoint.deliver(&batch(10..20)).await.unwrap_err();
-    assert!(
-        matches!(failure.kind, FailureKind::Transient | FailureKind::Timeout),
-        "{failure}"
-    );
+    assert!(matches!(failure.kind, FailureKind::Transient | FailureKind::Timeout), "{failure}");
     assert_eq!(failure.taken, 0);
     let failure = endpoint.deliver(&batch(10..20)).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Transient, "{failure}");

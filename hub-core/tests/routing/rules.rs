@@ -96,7 +96,10 @@ fn b03_undefined_is_not_false() {
             "true OR $body.nope",
         ],
     );
-    are(Truth::True, &["gone = 'x' OR true", "$body.gone != 'x'", "$body.nope = null", "is_null(n)"]);
+    are(
+        Truth::True,
+        &["gone = 'x' OR true", "$body.gone != 'x'", "$body.nope = null", "is_null(n)"],
+    );
     are(Truth::False, &["gone = 'x' AND false", "is_defined(gone)", "is_defined($body.nope)"]);
 }
 

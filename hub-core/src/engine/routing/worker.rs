@@ -296,7 +296,11 @@ impl Worker {
 
     /// The events among these entries that are for this endpoint, as many as may go at once, and the
     /// entry after the last that was looked at. Ends before one that cannot be read.
-    fn pick(&self, partition: Partition, entries: &[Entry]) -> (Vec<Event>, Option<SequenceNumber>) {
+    fn pick(
+        &self,
+        partition: Partition,
+        entries: &[Entry],
+    ) -> (Vec<Event>, Option<SequenceNumber>) {
         let bytes_max = self.hub.limits().endpoint_batch_bytes_max;
         let (mut events, mut bytes) = (Vec::new(), 0_usize);
         let mut next = None;
