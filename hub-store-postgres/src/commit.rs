@@ -115,7 +115,7 @@ async fn roll_back(session: &Session) -> Result<(), StoreError> {
 }
 
 /// How many calls of [`looks`] come before those that give rows.
-fn makes(named: &Named) -> usize {
+pub(crate) fn makes(named: &Named) -> usize {
     [named.partitions.is_empty(), named.pushed.is_empty(), named.absent.is_empty()]
         .iter()
         .filter(|empty| !**empty)
@@ -146,7 +146,9 @@ pub(crate) fn looks(named: &Named, batch: Option<BatchId>) -> Vec<Call<'_>> {
 }
 
 /// What the locking calls have found.
-fn locked(rows: &mut impl Iterator<Item = Vec<Row>>) -> Result<Locked, tokio_postgres::Error> {
+pub(crate) fn locked(
+    rows: &mut impl Iterator<Item = Vec<Row>>,
+) -> Result<Locked, tokio_postgres::Error> {
     let mut locked = Locked::default();
     for row in rows.next().unwrap_or_default() {
         let version: i64 = row.try_get(2)?;

@@ -147,9 +147,13 @@ impl Job {
             Self::Ask { request, .. } => match request {
                 Request::Send(_) | Request::Invoke(_) => &[Slot::Identity, Slot::Session],
                 Request::InvokeHere(_) => &[Slot::Identity],
-                Request::PatchTwin(..) | Request::ReplaceTwin(..) | Request::Repair(_) => {
+                Request::PatchTwin(..) | Request::ReplaceTwin(..) => {
                     &[Slot::Identity, Slot::Session, Slot::Twin]
                 }
+                Request::Repair(_) if needs_twin(routing, EventSource::ConnectionState) => {
+                    &[Slot::Identity, Slot::Session, Slot::Twin]
+                }
+                Request::Repair(_) => &[Slot::Identity, Slot::Session],
                 Request::Receive(_) | Request::Settle(..) | Request::Purge => &[],
             },
             Self::Settle { .. }

@@ -165,16 +165,15 @@ impl Device {
         // Another node may come back, and then looks at each of its connections itself.
         let change = if own { Change::new() } else { Change::new().require(&node) };
         let key = Key::session(&self.address);
-        let change = change.write(&key, Some(version), session.encode());
-        let change = match self.documents.identity.get() {
-            Some(identity) => change.and(self.presence(Transition {
+        let mut change = change.write(&key, Some(version), session.encode());
+        if let Some(identity) = self.documents.identity.get() {
+            change = change.and(self.presence(Transition {
                 presence: Presence::Disconnected,
                 generation: identity.generation(),
                 epoch,
                 at: self.now,
-            })),
-            None => change,
-        };
+            }));
+        }
         let after = After::Repaired { session: Box::new(session), epoch };
         self.write(Job::Ask { call, request: Request::Repair(node) }, change, after, fx);
     }

@@ -97,6 +97,19 @@ pub enum QueueKind {
     FileNotification = 7,
 }
 
+impl QueueKind {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [Self; 7] = [
+        Self::Mailbox,
+        Self::Inbox,
+        Self::FeedbackPending,
+        Self::Feedback,
+        Self::DeadLetter,
+        Self::Upload,
+        Self::FileNotification,
+    ];
+}
+
 /// The name of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId {

@@ -81,7 +81,24 @@ impl Real {
             let said = self.rig.feed(machine, input);
             self.look(machine, said, &mut shown);
         }
+        self.deliver(&mut shown);
         shown
+    }
+
+    /// What the nodes tell each other arrives at once. That it may come late is the simulation's.
+    fn deliver(&mut self, shown: &mut Shown) {
+        loop {
+            let posts = [self.rig.posts(0), self.rig.posts(1)];
+            if posts.iter().all(Vec::is_empty) {
+                return;
+            }
+            for (machine, posts) in posts.into_iter().enumerate() {
+                for post in posts {
+                    let said = self.rig.feed(machine, post);
+                    self.look(machine, said, shown);
+                }
+            }
+        }
     }
 
     fn write(

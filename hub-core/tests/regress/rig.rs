@@ -9,11 +9,12 @@ use hub_core::envelope::{AuthMethod, AuthScope, AuthType};
 use hub_core::frame::{Delivery, Guarantee, Inbound, Interest, Outbound};
 use hub_core::hello::{CredentialMark, Grant, SessionMode};
 use hub_core::id::{Address, CallId, LinkId, NodeId, Tag};
+use hub_core::inbox::Post;
 use hub_core::limits::Limits;
 use hub_core::registry::{Context, IdentitySpec, Status, create};
 use hub_core::session::Session;
 use hub_core::store::{
-    Ask, Batch, BatchId, Change, Claim, DocumentRef, Item, Key, Outcome, QueueId, Record,
+    Ask, Batch, BatchId, Change, Claim, DocumentRef, Item, Key, Outcome, QueueId, Record, Scope,
     Store as _,
 };
 use hub_core::time::Timestamp;
@@ -174,6 +175,19 @@ impl Rig {
             said.extend(self.feed(machine, input));
         }
         said
+    }
+
+    /// Takes all posts out of a node's inbox, as what they are to its machine.
+    pub(crate) fn posts(&mut self, machine: usize) -> Vec<Input> {
+        let node = ["a", "b"].map(|node| NodeId::new(node).unwrap())[machine].clone();
+        let scope = Scope::Queue(QueueId::inbox(&node));
+        let claim = Claim { scope, limit: u32::MAX, hide_until: self.now };
+        let items = self.store.claim(self.now, &[claim]).now_or_never().unwrap().unwrap();
+        let posts = items.into_iter().flatten().map(|item| {
+            assert!(matches!(self.commit(Change::new().settle(&item.at)), Outcome::Committed(_)));
+            Input::of_post(Post::decode(&item.body).unwrap()).unwrap().1
+        });
+        posts.collect()
     }
 
     pub(crate) fn arrival(&self, session: SessionMode) -> Box<Arrival> {

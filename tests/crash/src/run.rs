@@ -23,10 +23,10 @@ use crate::server::{Hubd, HubdError, Place, Ready};
 use crate::world::{Endpoint, Phase, World};
 
 /// How long everything may take to settle once the faults are over.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(300);
 /// The same when every message has to be delivered: a lock lasts a minute, and a hub that did not give
 /// it looks once a minute for what has become free.
-const DELIVER: Duration = Duration::from_secs(200);
+const DELIVER: Duration = Duration::from_secs(600);
 /// How often it is looked whether all has settled.
 const LOOK: Duration = Duration::from_millis(100);
 
