@@ -1,7 +1,7 @@
 //! Event sources, routes and endpoints, through the public API.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "tests fail by panicking"
 )]
