@@ -1,6 +1,6 @@
 //! Files in S3, on a real server (`s3s`), which checks every signature; and what addresses of Azure
 //! Blob Storage look like.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
