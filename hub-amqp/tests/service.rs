@@ -1,5 +1,5 @@
 //! Back ends, readers of the log and gateways, as raw clients, also with bad manners.
-#![expect(
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

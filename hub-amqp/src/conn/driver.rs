@@ -150,7 +150,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
 
     /// Reads once, or goes on with what was read. Says whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.broker.may_hear() && !(self.broker.poll_room(cx) && self.broker.may_hear()) {
+        // Whether devices have room is asked only of those that had none.
+        if !self.broker.poll_room(cx) || !self.broker.may_hear() {
             return false;
         }
         if !self.kept.is_empty() && self.kept.len() >= self.needs {

@@ -6,27 +6,9 @@ const test = require('node:test');
 const assert = require('node:assert/strict');
 const hub = require('./support/hub');
 const fleet = require('./support/fleet');
-const { Message, ServiceClient, ServiceAmqp, ServiceAmqpWs } = require('./support/sdk');
+const { Message } = require('./support/sdk');
+const { SERVICE, servable, serviceClient, receiver } = require('./support/backend');
 const { Inbox, within } = require('./support/waiting');
-
-// The service client takes a port from the host name over AMQP; over WebSockets it knows only 443.
-const SERVICE = { tls: ServiceAmqp, ws: ServiceAmqpWs };
-const servable = { tls: true, ws: hub.httpsPort === 443 };
-
-async function serviceClient(t, transport, text = hub.serviceConnectionString) {
-  const named =
-    transport === 'tls' && hub.amqpsPort !== 5671
-      ? text.replace(hub.hostName, `${hub.hostName}:${hub.amqpsPort}`)
-      : text;
-  const client = ServiceClient.fromConnectionString(named, SERVICE[transport]);
-  t.after(() => within(client.close(), 'close', 5000).catch(() => {}));
-  return client;
-}
-
-const receiver = (client, which) =>
-  new Promise((resolve, reject) =>
-    client[which]((error, made) => (error ? reject(error) : resolve(made))),
-  );
 
 function message(text, fields = {}) {
   return Object.assign(new Message(text), fields);
@@ -94,17 +76,6 @@ test('abandoned feedback comes again', async (t) => {
   sent.expiryTimeUtc = Date.now() + 1000;
   await within(client.send(identity.device, sent), 'send');
   assert.equal(await seen.next(50_000), 2);
-});
-
-test('a link for file notifications', async (t) => {
-  const client = await serviceClient(t, 'tls');
-  await within(client.open(), 'open');
-  const hears = await receiver(client, 'getFileNotificationReceiver');
-  let failed;
-  hears.on('errorReceived', (error) => (failed = error));
-  hears.on('message', () => {});
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  assert.equal(failed, undefined);
 });
 
 test('a wrong key and a policy without the right', async (t) => {
