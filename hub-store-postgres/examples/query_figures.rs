@@ -34,7 +34,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Opened anew, it looks at what there is now.
     let store = Arc::new(PostgresStore::open(config).await?);
     let hub = Hub::builder_on(store.clone()).queries(store).start()?;
-    println!("| {twins} twins, one in so many selected | rows | by hand, ms | hub.query, ms | ratio |");
+    println!(
+        "| {twins} twins, one in so many selected | rows | by hand, ms | hub.query, ms | ratio |"
+    );
     println!("|---|---|---|---|---|");
     for one_in in [10_000, 1_000, 100] {
         let site = format!("of{one_in}");
@@ -76,11 +78,7 @@ async fn drop_schema(client: &Client) -> Result<(), Box<dyn Error>> {
 }
 
 /// Makes one device, and copies of it.
-async fn fill(
-    client: &Client,
-    config: PostgresConfig,
-    twins: i32,
-) -> Result<(), Box<dyn Error>> {
+async fn fill(client: &Client, config: PostgresConfig, twins: i32) -> Result<(), Box<dyn Error>> {
     let store = PostgresStore::open(config).await?;
     let hub = Hub::builder(store).start()?;
     let first = Address::parse("d0000000")?;

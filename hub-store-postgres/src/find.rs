@@ -26,7 +26,7 @@ impl Question {
     /// The statement for what is to be found, with these indexes.
     pub(crate) fn of(find: &Find<'_>, indexes: &[Path], schema: &str) -> Self {
         let mut question = Self {
-            sql: "WITH hit AS MATERIALIZED (SELECT DISTINCT id FROM (".to_owned(),
+            sql: String::new(),
             params: Vec::new(),
             limit: usize::try_from(find.limit.get()).unwrap_or(usize::MAX),
         };
@@ -37,18 +37,21 @@ impl Question {
             Population::Modules => "> 0",
         };
         let twin = kind(Kind::Twin);
+        let body = if find.parts.twin { ", body" } else { "" };
         // One branch of the union: in the order of ids, and no longer than the answer.
         let branch = |wanted: &str| {
             format!(
-                "(SELECT id FROM $S.document WHERE kind = {twin}{wanted} \
+                "(SELECT id{body} FROM $S.document WHERE kind = {twin}{wanted} \
                  AND (${after}::text IS NULL OR id > ${after}) AND strpos(id, '/') {slash} \
                  ORDER BY id LIMIT ${limit})"
             )
         };
-        let mut branches = Vec::new();
+        let (mut branches, mut distinct) = (Vec::new(), "");
         match Reach::of(find.filter, indexes, find.population) {
             Reach::All => branches.push(branch("")),
             Reach::Ways(ways) => {
+                // A row can be met on several ways, but not twice on one.
+                distinct = if ways.len() > 1 { "DISTINCT ON (id) " } else { "" };
                 for way in ways {
                     question.way(way, indexes, &branch, &mut branches);
                 }
@@ -57,12 +60,12 @@ impl Question {
         if branches.is_empty() {
             branches.push(branch(" AND false"));
         }
-        let _ = write!(
-            question.sql,
-            "{}) AS b ORDER BY id LIMIT ${limit}) SELECT h.id",
+        let hit = format!(
+            "(SELECT {distinct}id{body} FROM ({}) AS b ORDER BY id LIMIT ${limit}) AS h",
             branches.join(" UNION ALL ")
         );
-        question.columns(find);
+        question.sql.push_str("SELECT h.id");
+        question.columns(find, &hit);
         question.sql.push_str(" ORDER BY h.id");
         question.sql = within(schema, &question.sql);
         question
@@ -111,19 +114,17 @@ impl Question {
     }
 
     /// The wanted parts of each row that was hit.
-    fn columns(&mut self, find: &Find<'_>) {
+    fn columns(&mut self, find: &Find<'_>, hit: &str) {
         let parts = find.parts;
-        let documents = [
-            ("t", Kind::Twin, parts.twin),
-            ("i", Kind::Identity, parts.identity),
-            ("s", Kind::Session, parts.session),
-        ];
+        self.sql.push_str(if parts.twin { ", h.body" } else { ", NULL::bytea" });
+        let documents =
+            [("i", Kind::Identity, parts.identity), ("s", Kind::Session, parts.session)];
         for (name, _, wanted) in documents {
             self.sql.push_str(", ");
             self.sql.push_str(&if wanted { format!("{name}.body") } else { "NULL::bytea".into() });
         }
         self.sql.push_str(if parts.messages { ", q.depth" } else { ", NULL::bigint" });
-        self.sql.push_str(" FROM hit AS h");
+        let _ = write!(self.sql, " FROM {hit}");
         for (name, of, _) in documents.into_iter().filter(|(.., wanted)| *wanted) {
             let of = kind(of);
             let _ = write!(
