@@ -17,7 +17,9 @@ pub mod engine;
 pub mod fixture;
 pub mod mqtt_codec;
 pub mod node;
+pub mod query;
 mod random;
+pub mod routing;
 pub mod twin;
 
 use std::error::Error;
@@ -121,6 +123,8 @@ pub fn all() -> Vec<Named> {
         .chain(Named::of::<claim::Overdue>())
         .chain(Named::of::<twin::ReportPatch>())
         .chain(Named::of::<twin::Load>())
+        .chain(Named::of::<query::Route>())
+        .chain(Named::of::<routing::Ingest>())
         .chain(Named::of::<mqtt_codec::Decode>())
         .chain(Named::of::<mqtt_codec::Encode>())
         .chain(Named::of::<engine::Telemetry>())

@@ -1,28 +1,19 @@
-//! A complete store: sorted maps behind one mutex.
-//!
-//! It keeps the whole contract of [`hub_core::store`], and looks at every item where a real store
-//! has an index. `docs/writing-a-store.md` walks through it.
+//! A complete store: sorted maps, looked through where a larger one has an index. `OneLock` hands it
+//! one call after another and keeps the rest of the contract; `docs/writing-a-store.md` says how.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
 
-use hub_core::id::{NodeId, Partition, SequenceNumber};
+use hub_core::id::{Partition, SequenceNumber};
 use hub_core::store::*;
 use hub_core::time::Timestamp;
-use tokio::sync::Notify;
 
-/// What one mutex guards, so that every call sees and changes it at one instant (S1, S3).
 #[derive(Default)]
-struct World {
-    /// Counts changes, pushes and claimed items: no version or item number comes twice (S6, S10).
-    count: u64,
+pub(crate) struct World {
     documents: BTreeMap<Key, Document>,
-    items: BTreeMap<(QueueId, SequenceNumber), Item>,
+    /// Numbered over all queues together, also when they were emptied meanwhile (S10).
+    items: BTreeMap<SequenceNumber, Item>,
+    last_item: SequenceNumber,
     logs: BTreeMap<Partition, Log>,
-    /// The latest batches and the answers to them (S8).
-    answers: VecDeque<(BatchId, Vec<Outcome>)>,
-    bells: BTreeMap<NodeId, Arc<Notify>>,
 }
 
 /// One partition. Number and time of the last entry outlive a trim (S12, S18).
@@ -30,220 +21,101 @@ struct World {
 struct Log {
     last: SequenceNumber,
     at: Timestamp,
-    entries: VecDeque<Entry>,
+    entries: Vec<Entry>,
 }
 
-fn place(at: &ItemRef) -> (QueueId, SequenceNumber) {
-    (at.queue().clone(), at.sequence())
-}
-
-impl World {
-    fn next(&mut self) -> u64 {
-        self.count += 1;
-        self.count
+impl Held for World {
+    fn version_of(&self, key: &Key) -> Option<Version> {
+        self.documents.get(key).map(|document| document.at.version())
     }
 
-    fn log(&mut self, partition: Partition) -> &mut Log {
-        self.logs.entry(partition).or_default()
+    fn holds(&self, at: &ItemRef) -> bool {
+        self.items.get(&at.sequence()).is_some_and(|item| item.at == *at)
     }
 
-    fn queue(&self, id: &QueueId, from: SequenceNumber) -> impl Iterator<Item = &Item> {
-        let range = (id.clone(), from)..=(id.clone(), SequenceNumber(u64::MAX));
-        self.items.range(range).map(|(_, item)| item)
-    }
-
-    fn depth(&self, id: &QueueId) -> u32 {
-        u32::try_from(self.queue(id, SequenceNumber(0)).count()).unwrap_or(u32::MAX)
-    }
-
-    /// Whether the guard of a step holds (S5).
-    fn holds(&self, op: &Op) -> bool {
-        let version = |key| self.documents.get(key).map(|document| document.at.version());
-        match op {
-            Op::Require(key, expected) | Op::Put(key, expected, _) => version(key) == *expected,
-            Op::Remove(key, expected) => version(key) == Some(*expected),
-            Op::Retime(at, ..) | Op::Settle(at) => {
-                self.items.get(&place(at)).is_some_and(|item| item.at == *at)
-            }
-            Op::Push(_) | Op::Clear(_) | Op::Append(..) => true,
-        }
-    }
-
-    /// All of a change or nothing: whatever refuses it does so before the first write (S2, S4).
-    fn change(&mut self, change: &Change) -> Outcome {
-        if change.writes_a_record_twice() || !change.ops().iter().all(|op| self.holds(op)) {
-            return Outcome::Conflict;
-        }
-        let mut depths = BTreeMap::new();
-        for op in change.ops() {
-            match op {
-                Op::Settle(at) => *depths.entry(at.queue()).or_insert(self.depth(at.queue())) -= 1,
-                Op::Push(Push { queue, capacity, .. }) => {
-                    let depth = depths.entry(queue).or_insert(self.depth(queue));
-                    if *depth >= *capacity {
-                        return Outcome::Full(queue.clone());
-                    }
-                    *depth += 1;
-                }
-                _ => {}
-            }
-        }
-        let (version, mut sequences) = (Version(self.next()), Vec::new());
-        for op in change.ops().iter().cloned() {
-            match op {
-                Op::Require(..) => {}
-                Op::Put(key, _, body) => {
-                    let at = DocumentRef::new(key.clone(), version);
-                    self.documents.insert(key, Document { at, body });
-                }
-                Op::Remove(key, _) => drop(self.documents.remove(&key)),
-                Op::Push(Push { queue, visible, deadline, body, .. }) => {
-                    let sequence = SequenceNumber(self.next());
-                    let at = ItemRef::new(queue.clone(), sequence, version);
-                    let (claims, marks) = (0, Marks::default());
-                    let item = Item { at, visible, deadline, claims, marks, body };
-                    self.items.insert((queue, sequence), item);
-                    sequences.push(sequence);
-                }
-                Op::Retime(at, visible, marks) => {
-                    if let Some(item) = self.items.get_mut(&place(&at)) {
-                        item.at = ItemRef::new(at.queue().clone(), at.sequence(), version);
-                        (item.visible, item.marks) = (visible, marks);
-                    }
-                }
-                Op::Settle(at) => drop(self.items.remove(&place(&at))),
-                Op::Clear(queue) => self.items.retain(|(id, _), _| *id != queue),
-                Op::Append(partition, at, entries) => {
-                    let log = self.log(partition);
-                    log.at = log.at.max(at);
-                    sequences.push(log.last.next());
-                    for body in entries.iter() {
-                        log.last = log.last.next();
-                        log.entries.push_back(Entry { sequence: log.last, at: log.at, body });
-                    }
-                }
-            }
-        }
-        Outcome::Committed(Issued { version, sequences })
-    }
-
-    fn claim(&mut self, now: Timestamp, claim: &Claim) -> Vec<Item> {
-        let Self { count, items, .. } = self;
-        let wanted = |item: &&mut Item| {
-            let overdue = item.deadline <= now && item.deadline != Timestamp::MAX;
-            let in_scope = match &claim.scope {
-                Scope::Queue(id) => item.at.queue() == id,
-                Scope::Any(kind) => item.at.queue().kind == *kind,
-                Scope::Overdue(kind) => item.at.queue().kind == *kind && overdue,
-            };
-            in_scope && item.visible <= now
-        };
-        let hide = |item: &mut Item| {
-            *count += 1;
-            item.at = ItemRef::new(item.at.queue().clone(), item.at.sequence(), Version(*count));
-            (item.visible, item.claims) = (claim.hide_until, item.claims + 1);
-            item.clone()
-        };
-        items.values_mut().filter(wanted).take(claim.limit as usize).map(hide).collect()
+    fn depth(&self, queue: &QueueId) -> u32 {
+        self.items.values().filter(|item| item.at.queue() == queue).count() as u32
     }
 }
 
-/// The store: one world, one lock.
-#[derive(Default)]
-pub(crate) struct OwnStore(Mutex<World>);
-
-impl OwnStore {
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[async_trait::async_trait]
-impl Store for OwnStore {
-    fn durability(&self) -> Durability {
-        Durability::Volatile
-    }
-
-    async fn read(&self, asks: &[Ask]) -> Result<Vec<Option<Record>>, StoreError> {
-        let world = self.world();
-        let read = asks.iter().map(|ask| match ask {
-            Ask::Document(key) => world.documents.get(key).cloned().map(Record::Document),
+impl Shapes for World {
+    fn read(&self, ask: &Ask) -> Option<Record> {
+        Some(match ask {
+            Ask::Document(key) => Record::Document(self.documents.get(key)?.clone()),
             Ask::Item(queue, number) => {
-                world.items.get(&(queue.clone(), *number)).cloned().map(Record::Item)
+                let item = self.items.get(number).filter(|item| item.at.queue() == queue);
+                Record::Item(item?.clone())
             }
-            Ask::Depth(queue) => Some(Record::Depth(world.depth(queue))),
+            Ask::Depth(queue) => Record::Depth(self.depth(queue)),
             Ask::Items(queue, after, limit) => {
-                let items = world.queue(queue, after.next()).take(*limit as usize);
-                Some(Record::Items(items.cloned().collect()))
+                let items = self.items.range(after.next()..).map(|(_, item)| item.clone());
+                let items = items.filter(|item| item.at.queue() == queue);
+                Record::Items(items.take(*limit as usize).collect())
             }
-        });
-        Ok(read.collect())
+        })
     }
 
-    async fn scan(
-        &self,
-        kind: Kind,
-        after: Option<&str>,
-        limit: NonZeroU32,
-    ) -> Result<Vec<Document>, StoreError> {
-        let world = self.world();
-        let all = world.documents.iter().filter(|(key, _)| key.kind == kind);
+    fn scan(&self, kind: Kind, after: Option<&str>, limit: usize) -> Vec<Document> {
+        let all = self.documents.iter().filter(|(key, _)| key.kind == kind);
         let rest = all.filter(|(key, _)| after.is_none_or(|after| *key.id > *after));
-        Ok(rest.take(limit.get() as usize).map(|(_, document)| document.clone()).collect())
+        rest.take(limit).map(|(_, document)| document.clone()).collect()
     }
 
-    async fn commit(&self, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
-        let mut world = self.world();
-        // Asked again because the first answer was lost: the same answer, and no second effect (S8).
-        if let Some((_, answer)) = world.answers.iter().find(|(id, _)| *id == batch.id) {
-            return Ok(answer.clone());
+    fn apply(&mut self, op: &Op, version: Version) -> Option<SequenceNumber> {
+        match op {
+            Op::Require(..) => {}
+            Op::Put(key, _, body) => {
+                let at = DocumentRef::new(key.clone(), version);
+                self.documents.insert(key.clone(), Document { at, body: body.clone() });
+            }
+            Op::Remove(key, _) => drop(self.documents.remove(key)),
+            Op::Push(push) => {
+                self.last_item = self.last_item.next();
+                self.items.insert(self.last_item, push.item(self.last_item, version));
+                return Some(self.last_item);
+            }
+            Op::Retime(at, visible, marks) => {
+                self.items.get_mut(&at.sequence())?.retime(*visible, *marks, version);
+            }
+            Op::Settle(at) => drop(self.items.remove(&at.sequence())),
+            Op::Clear(queue) => self.items.retain(|_, item| item.at.queue() != queue),
+            Op::Append(partition, at, entries) => {
+                let log = self.logs.entry(*partition).or_default();
+                let first = log.last.next();
+                log.at = log.at.max(*at);
+                for body in entries.iter() {
+                    log.last = log.last.next();
+                    log.entries.push(Entry { sequence: log.last, at: log.at, body });
+                }
+                return Some(first);
+            }
         }
-        let outcomes: Vec<_> = batch.changes.iter().map(|change| world.change(change)).collect();
-        world.answers.push_back((batch.id, outcomes.clone()));
-        if world.answers.len() > 10_001 {
-            world.answers.pop_front();
-        }
-        for node in &batch.nudges {
-            // Kept for the next wait if there is none now (S21).
-            world.bells.entry(node.clone()).or_default().notify_one();
-        }
-        Ok(outcomes)
+        None
     }
 
-    async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Vec<Item>>, StoreError> {
-        let mut world = self.world();
-        Ok(claims.iter().map(|claim| world.claim(now, claim)).collect())
+    fn claim(&mut self, now: Timestamp, claim: &Claim, version: Version) -> Vec<Item> {
+        let wanted = self.items.values_mut().filter(|item| claim.wants(item, now));
+        wanted.take(claim.limit as usize).map(|item| claim.take(item, version)).collect()
     }
 
-    async fn tail(
-        &self,
-        partition: Partition,
-        from: SequenceNumber,
-        limit: NonZeroU32,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let mut world = self.world();
-        let entries = world.log(partition).entries.iter().filter(|entry| entry.sequence >= from);
-        Ok(entries.take(limit.get() as usize).cloned().collect())
+    fn tail(&self, partition: Partition, from: SequenceNumber, limit: usize) -> Vec<Entry> {
+        let entries = self.logs.get(&partition).into_iter().flat_map(|log| &log.entries);
+        entries.filter(|entry| entry.sequence >= from).take(limit).cloned().collect()
     }
 
-    async fn seek(&self, partition: Partition, to: Seek) -> Result<SequenceNumber, StoreError> {
-        let mut world = self.world();
-        let log = world.log(partition);
+    fn seek(&self, partition: Partition, to: Seek) -> SequenceNumber {
+        let Some(log) = self.logs.get(&partition) else { return SequenceNumber(1) };
         let found = log.entries.iter().find(|entry| match to {
             Seek::Oldest => true,
             Seek::Time(at) => entry.at >= at,
             Seek::Next => false,
         });
-        Ok(found.map_or(log.last.next(), |entry| entry.sequence))
+        found.map_or(log.last.next(), |entry| entry.sequence)
     }
 
-    async fn trim(&self, partition: Partition, below: SequenceNumber) -> Result<(), StoreError> {
-        self.world().log(partition).entries.retain(|entry| entry.sequence >= below);
-        Ok(())
-    }
-
-    async fn nudged(&self, node: &NodeId) {
-        let bell = self.world().bells.entry(node.clone()).or_default().clone();
-        bell.notified().await;
+    fn trim(&mut self, partition: Partition, below: SequenceNumber) {
+        if let Some(log) = self.logs.get_mut(&partition) {
+            log.entries.retain(|entry| entry.sequence >= below);
+        }
     }
 }

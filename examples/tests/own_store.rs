@@ -4,5 +4,6 @@
 mod store;
 
 use hub_core::conformance::store::Fresh;
+use hub_core::store::OneLock;
 
-hub_core::store_tests!(Fresh(store::OwnStore::default));
+hub_core::store_tests!(Fresh(OneLock::<store::World>::default));

@@ -30,7 +30,7 @@
 //! | devices, modules | telemetry, one message or a batch; receive, complete, reject and abandon messages | Azure's |
 //! | devices | ask for an address to upload a file to, say that it is uploaded | Azure's |
 //! | back ends | identity registry: devices, modules, bulk, statistics | Azure's |
-//! | | twins: read, patch, replace | Azure's |
+//! | | twins: read, patch, replace, query | Azure's |
 //! | | direct methods | Azure's |
 //! | | purge a device's queue | Azure's |
 //! | | send to devices and modules, look at their queues, purge a module's | ours |
@@ -95,6 +95,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
     [
         device::ROUTES,
         files::ROUTES,
+        service::query::ROUTES,
         service::registry::ROUTES,
         service::bulk::ROUTES,
         service::twin::ROUTES,

@@ -60,9 +60,19 @@ impl<'a> Query<'a> {
     /// The first value of a parameter, whose name is compared without regard to case; empty where
     /// the parameter has no value.
     pub(crate) fn get(self, name: &str) -> Option<Cow<'a, str>> {
+        self.raw(name).map(decode)
+    }
+
+    /// The same for a value that may have blanks: a plus is one, as where forms are encoded. Of a
+    /// parameter whose value is no id.
+    pub(crate) fn form(self, name: &str) -> Option<String> {
+        self.raw(name).map(|value| decode(&value.replace('+', " ")).into_owned())
+    }
+
+    fn raw(self, name: &str) -> Option<&'a str> {
         self.0.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            decode(key).eq_ignore_ascii_case(name).then(|| decode(value))
+            decode(key).eq_ignore_ascii_case(name).then_some(value)
         })
     }
 }
@@ -91,6 +101,8 @@ mod tests {
         assert_eq!(query.get("API-Version").as_deref(), Some("2021-04-12"));
         assert_eq!(query.get("top").as_deref(), Some("5"));
         assert_eq!(query.get("x").as_deref(), Some("a&b+c"));
+        assert_eq!(query.form("x").as_deref(), Some("a&b c"));
+        assert_eq!(Query("x=a%2Bb").form("x").as_deref(), Some("a+b"));
         assert_eq!(query.get("y"), None);
         assert_eq!(Query("").get(""), Some("".into()));
     }

@@ -95,6 +95,8 @@ pub(crate) fn all() -> Value {
             "tags": { "type": ["object", "null"] },
             "properties": shape(&[], json!({ "desired": { "type": ["object", "null"] } })),
         })),
+        "QueryRequest": shape(&["query"], json!({ "query": text() })),
+        "QueryRow": object(),
         "MethodRequest": shape(&["methodName"], json!({
             "methodName": text(),
             "payload": any(),

@@ -28,7 +28,6 @@
 
 mod log;
 mod queue;
-mod recall;
 mod state;
 mod store;
 

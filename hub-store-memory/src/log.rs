@@ -1,7 +1,6 @@
 //! The log: partitions of segments, bounded in bytes over all of them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::num::NonZeroU32;
 
 use hub_core::id::{Partition, SequenceNumber};
 use hub_core::store::{Entries, Entry, Seek};
@@ -128,12 +127,12 @@ impl Log {
         &self,
         partition: Partition,
         from: SequenceNumber,
-        limit: NonZeroU32,
+        limit: usize,
     ) -> Vec<Entry> {
         let Some(track) = self.tracks.get(&partition) else { return Vec::new() };
         let from = from.0.max(track.oldest);
         let there = usize::try_from(track.next.saturating_sub(from)).unwrap_or(usize::MAX);
-        let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX).min(there);
+        let limit = limit.min(there);
         let mut entries = Vec::with_capacity(limit);
         let start = track.segments.partition_point(|segment| segment.end() <= from);
         for segment in track.segments.iter().skip(start) {
@@ -205,7 +204,7 @@ mod tests {
     }
 
     fn numbers(log: &Log, partition: Partition, from: u64, limit: u32) -> Vec<u64> {
-        let entries = log.tail(partition, SequenceNumber(from), NonZeroU32::new(limit).unwrap());
+        let entries = log.tail(partition, SequenceNumber(from), limit as usize);
         entries.into_iter().map(|entry| entry.sequence.0).collect()
     }
 

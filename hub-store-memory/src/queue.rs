@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use foldhash::HashMap;
 use hub_core::id::SequenceNumber;
-use hub_core::store::{Item, ItemRef, Marks, Push, QueueId, Version};
+use hub_core::store::{Claim, Item, ItemRef, Marks, Push, QueueId, Scope, Version};
 use hub_core::time::Timestamp;
 
 /// All queues of one kind.
@@ -16,7 +15,7 @@ use hub_core::time::Timestamp;
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     last: u64,
-    items: BTreeMap<u64, Stored>,
+    items: BTreeMap<u64, Item>,
     queues: HashMap<Arc<str>, Queue>,
     /// All items by the time from which an `Any` claim may take them.
     visible: BTreeSet<(Timestamp, u64)>,
@@ -25,33 +24,9 @@ pub(crate) struct Shelf {
     due: BTreeSet<(Timestamp, u64)>,
 }
 
-#[derive(Debug)]
-struct Stored {
-    queue: QueueId,
-    version: Version,
-    visible: Timestamp,
-    deadline: Timestamp,
-    claims: u32,
-    marks: Marks,
-    body: Bytes,
-}
-
-impl Stored {
-    /// When a sweep may take it. A deadline at the end of time never comes.
-    fn due(&self) -> Option<Timestamp> {
-        (self.deadline != Timestamp::MAX).then(|| self.visible.max(self.deadline))
-    }
-
-    fn to_item(&self, sequence: u64) -> Item {
-        Item {
-            at: ItemRef::new(self.queue.clone(), SequenceNumber(sequence), self.version),
-            visible: self.visible,
-            deadline: self.deadline,
-            claims: self.claims,
-            marks: self.marks,
-            body: self.body.clone(),
-        }
-    }
+/// When a sweep may take an item. A deadline at the end of time never comes.
+fn due(item: &Item) -> Option<Timestamp> {
+    (item.deadline != Timestamp::MAX).then(|| item.visible.max(item.deadline))
 }
 
 /// The items of one queue; each is in exactly one of the two sets.
@@ -83,8 +58,7 @@ impl Shelf {
     }
 
     pub(crate) fn item(&self, queue: &QueueId, sequence: SequenceNumber) -> Option<Item> {
-        let stored = self.items.get(&sequence.0)?;
-        (stored.queue == *queue).then(|| stored.to_item(sequence.0))
+        self.items.get(&sequence.0).filter(|item| item.at.queue() == queue).cloned()
     }
 
     /// Items of a queue in order, locked ones too.
@@ -102,31 +76,19 @@ impl Shelf {
         numbers
             .into_iter()
             .take(limit)
-            .filter_map(|sequence| self.items.get(&sequence).map(|item| item.to_item(sequence)))
+            .filter_map(|sequence| self.items.get(&sequence).cloned())
             .collect()
     }
 
     /// Whether the item is still in the state that was read.
     pub(crate) fn holds(&self, item: &ItemRef) -> bool {
-        self.items
-            .get(&item.sequence().0)
-            .is_some_and(|stored| stored.version == item.version() && stored.queue == *item.queue())
+        self.items.get(&item.sequence().0).is_some_and(|found| found.at == *item)
     }
 
     pub(crate) fn push(&mut self, push: &Push, version: Version) -> SequenceNumber {
         self.last += 1;
         let sequence = self.last;
-        let stored = Stored {
-            queue: push.queue.clone(),
-            version,
-            visible: push.visible,
-            deadline: push.deadline,
-            claims: 0,
-            marks: Marks::default(),
-            body: push.body.clone(),
-        };
-        self.index(sequence, &stored);
-        self.items.insert(sequence, stored);
+        self.put(push.item(SequenceNumber(sequence), version));
         SequenceNumber(sequence)
     }
 
@@ -137,12 +99,9 @@ impl Shelf {
         marks: Marks,
         version: Version,
     ) {
-        let sequence = item.sequence().0;
-        if let Some(mut stored) = self.take(sequence) {
-            stored.visible = visible;
-            stored.marks = marks;
-            stored.version = version;
-            self.put(sequence, stored);
+        if let Some(mut found) = self.take(item.sequence().0) {
+            found.retime(visible, marks, version);
+            self.put(found);
         }
     }
 
@@ -157,24 +116,35 @@ impl Shelf {
         let Some(members) = self.queues.remove(&queue.id) else { return };
         let waiting = members.waiting.iter().map(|(_, sequence)| *sequence);
         for sequence in waiting.chain(members.ready.iter().copied()) {
-            if let Some(stored) = self.items.remove(&sequence) {
-                self.unindex(sequence, &stored);
+            if let Some(item) = self.items.remove(&sequence) {
+                self.unindex(&item);
             }
         }
     }
 
-    /// Takes the first visible items of one queue.
+    /// Takes items: of one queue the first visible ones, of any queue those that are visible or due
+    /// the longest.
+    pub(crate) fn claim(&mut self, now: Timestamp, claim: &Claim, version: Version) -> Vec<Item> {
+        let limit = usize::try_from(claim.limit).unwrap_or(usize::MAX);
+        let taken = match &claim.scope {
+            Scope::Queue(queue) => self.first_visible(queue, now, limit),
+            Scope::Any(_) => earliest(&self.visible, now, limit),
+            Scope::Overdue(_) => earliest(&self.due, now, limit),
+        };
+        let mut items = Vec::with_capacity(taken.len());
+        for sequence in taken {
+            let Some(mut item) = self.take(sequence) else { continue };
+            items.push(claim.take(&mut item, version));
+            self.put(item);
+        }
+        items
+    }
+
+    /// The numbers of the first visible items of one queue.
     ///
-    /// Costs what it takes, and once for each item whose visibility has changed since the claim
+    /// Costs what it finds, and once for each item whose visibility has changed since it looked
     /// before; items that stay hidden cost nothing.
-    pub(crate) fn claim(
-        &mut self,
-        queue: &QueueId,
-        now: Timestamp,
-        limit: usize,
-        hide_until: Timestamp,
-        version: Version,
-    ) -> Vec<Item> {
+    fn first_visible(&mut self, queue: &QueueId, now: Timestamp, limit: usize) -> Vec<u64> {
         let Some(members) = self.queues.get_mut(&queue.id) else { return Vec::new() };
         while let Some(&(visible, sequence)) = members.waiting.first()
             && visible <= now
@@ -182,89 +152,51 @@ impl Shelf {
             members.waiting.pop_first();
             members.ready.insert(sequence);
         }
-        let (mut taken, mut back) = (Vec::new(), Vec::new());
+        let (mut found, mut back) = (Vec::new(), Vec::new());
         for &sequence in &members.ready {
-            if taken.len() == limit {
+            if found.len() == limit {
                 break;
             }
             match self.items.get(&sequence) {
-                Some(stored) if stored.visible > now => back.push((stored.visible, sequence)),
-                _ => taken.push(sequence),
+                Some(item) if item.visible > now => back.push((item.visible, sequence)),
+                _ => found.push(sequence),
             }
         }
         for (visible, sequence) in back {
             members.ready.remove(&sequence);
             members.waiting.insert((visible, sequence));
         }
-        self.hide(taken, hide_until, version)
+        found
     }
 
-    /// Takes visible items of any queue, the longest visible first.
-    pub(crate) fn claim_any(
-        &mut self,
-        now: Timestamp,
-        limit: usize,
-        hide_until: Timestamp,
-        version: Version,
-    ) -> Vec<Item> {
-        let taken = earliest(&self.visible, now, limit);
-        self.hide(taken, hide_until, version)
-    }
-
-    /// Takes visible items past their deadline of any queue, the longest due first.
-    pub(crate) fn claim_overdue(
-        &mut self,
-        now: Timestamp,
-        limit: usize,
-        hide_until: Timestamp,
-        version: Version,
-    ) -> Vec<Item> {
-        let taken = earliest(&self.due, now, limit);
-        self.hide(taken, hide_until, version)
-    }
-
-    fn hide(&mut self, taken: Vec<u64>, hide_until: Timestamp, version: Version) -> Vec<Item> {
-        let mut items = Vec::with_capacity(taken.len());
-        for sequence in taken {
-            let Some(mut stored) = self.take(sequence) else { continue };
-            stored.visible = hide_until;
-            stored.version = version;
-            stored.claims = stored.claims.saturating_add(1);
-            items.push(stored.to_item(sequence));
-            self.put(sequence, stored);
-        }
-        items
-    }
-
-    fn put(&mut self, sequence: u64, stored: Stored) {
-        self.index(sequence, &stored);
-        self.items.insert(sequence, stored);
-    }
-
-    fn take(&mut self, sequence: u64) -> Option<Stored> {
-        let stored = self.items.remove(&sequence)?;
-        self.unindex(sequence, &stored);
-        if let Some(members) = self.queues.get_mut(&stored.queue.id) {
-            members.remove(stored.visible, sequence);
-        }
-        Some(stored)
-    }
-
-    fn index(&mut self, sequence: u64, stored: &Stored) {
-        self.visible.insert((stored.visible, sequence));
-        if let Some(due) = stored.due() {
+    fn put(&mut self, item: Item) {
+        let sequence = item.at.sequence().0;
+        self.visible.insert((item.visible, sequence));
+        if let Some(due) = due(&item) {
             self.due.insert((due, sequence));
         }
-        let members = match self.queues.get_mut(&stored.queue.id) {
+        let queue = &item.at.queue().id;
+        let members = match self.queues.get_mut(queue) {
             Some(members) => members,
-            None => self.queues.entry(stored.queue.id.clone()).or_default(),
+            None => self.queues.entry(queue.clone()).or_default(),
         };
-        members.waiting.insert((stored.visible, sequence));
+        members.waiting.insert((item.visible, sequence));
+        self.items.insert(sequence, item);
     }
 
-    fn unindex(&mut self, sequence: u64, stored: &Stored) {
-        self.visible.remove(&(stored.visible, sequence));
-        if let Some(due) = stored.due() {
+    fn take(&mut self, sequence: u64) -> Option<Item> {
+        let item = self.items.remove(&sequence)?;
+        self.unindex(&item);
+        if let Some(members) = self.queues.get_mut(&item.at.queue().id) {
+            members.remove(item.visible, sequence);
+        }
+        Some(item)
+    }
+
+    fn unindex(&mut self, item: &Item) {
+        let sequence = item.at.sequence().0;
+        self.visible.remove(&(item.visible, sequence));
+        if let Some(due) = due(item) {
             self.due.remove(&(due, sequence));
         }
     }
@@ -287,6 +219,7 @@ fn earliest(index: &BTreeSet<(Timestamp, u64)>, now: Timestamp, limit: usize) ->
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use hub_core::store::QueueKind;
 
     use super::*;
@@ -307,6 +240,21 @@ mod tests {
         sequence
     }
 
+    /// A claim of a whole queue, or of any.
+    fn claim(shelf: &mut Shelf, scope: Scope, now: u64, limit: u32, until: u64) -> Vec<Item> {
+        let claim = Claim { scope, limit, hide_until: at(until) };
+        let items = shelf.claim(at(now), &claim, Version(until));
+        check(shelf);
+        items
+    }
+
+    const ANY: Scope = Scope::Any(QueueKind::Mailbox);
+    const OVERDUE: Scope = Scope::Overdue(QueueKind::Mailbox);
+
+    fn of(id: &str) -> Scope {
+        Scope::Queue(queue(id))
+    }
+
     fn numbers(items: &[Item]) -> Vec<u64> {
         items.iter().map(|item| item.at.sequence().0).collect()
     }
@@ -316,8 +264,8 @@ mod tests {
         let all = || shelf.items.iter();
         let visible: BTreeSet<_> = all().map(|(n, item)| (item.visible, *n)).collect();
         assert_eq!(shelf.visible, visible);
-        let due: BTreeSet<_> = all().filter_map(|(n, item)| Some((item.due()?, *n))).collect();
-        assert_eq!(shelf.due, due);
+        let overdue: BTreeSet<_> = all().filter_map(|(n, item)| Some((due(item)?, *n))).collect();
+        assert_eq!(shelf.due, overdue);
         let mut members = 0;
         for (id, queue) in &shelf.queues {
             assert!(queue.depth() > 0, "an empty queue is forgotten");
@@ -326,7 +274,7 @@ mod tests {
                 assert_eq!(shelf.items[n].visible, *visible);
             });
             for n in waiting.map(|(_, n)| n).chain(&queue.ready) {
-                assert_eq!(shelf.items[n].queue.id, *id);
+                assert_eq!(shelf.items[n].at.queue().id, *id);
             }
         }
         assert_eq!(members, shelf.items.len());
@@ -338,14 +286,13 @@ mod tests {
         for (id, visible, deadline) in [("a", 0, 50), ("b", 5, 60), ("a", 9, 7), ("a", 0, 90)] {
             push(&mut shelf, id, visible, at(deadline));
         }
-        let taken = shelf.claim(&queue("a"), at(8), 9, at(40), Version(2));
-        check(&shelf);
+        let taken = claim(&mut shelf, of("a"), 8, 9, 40);
         assert_eq!(numbers(&taken), [1, 4]);
         shelf.retime(&taken[0].at, at(3), Marks::default(), Version(3));
         check(&shelf);
         shelf.settle(&taken[1].at);
         check(&shelf);
-        assert_eq!(numbers(&shelf.claim_any(at(9), 9, at(30), Version(4))), [1, 2, 3]);
+        assert_eq!(numbers(&claim(&mut shelf, ANY, 9, 9, 30)), [1, 2, 3]);
         check(&shelf);
         shelf.clear(&queue("a"));
         check(&shelf);
@@ -357,11 +304,9 @@ mod tests {
         let mut shelf = Shelf::default();
         push(&mut shelf, "a", 10, Timestamp::MAX);
         push(&mut shelf, "a", 90, Timestamp::MAX);
-        assert_eq!(shelf.claim(&queue("a"), Timestamp::MAX, 0, at(0), Version(2)), []);
-        check(&shelf);
+        assert_eq!(claim(&mut shelf, of("a"), u64::MAX, 0, 0), []);
         assert_eq!(shelf.queues["a"].ready.len(), 2);
-        assert_eq!(numbers(&shelf.claim(&queue("a"), at(10), 9, at(40), Version(3))), [1]);
-        check(&shelf);
+        assert_eq!(numbers(&claim(&mut shelf, of("a"), 10, 9, 40)), [1]);
         assert_eq!(shelf.queues["a"].ready.len(), 0);
     }
 
@@ -371,8 +316,8 @@ mod tests {
         for _ in 0..8 {
             push(&mut shelf, "a", 0, at(20));
         }
-        assert_eq!(shelf.claim(&queue("a"), at(10), 7, at(500), Version(2)).len(), 7);
+        assert_eq!(claim(&mut shelf, of("a"), 10, 7, 500).len(), 7);
         assert_eq!(shelf.due.range(..=(at(30), u64::MAX)).count(), 1);
-        assert_eq!(numbers(&shelf.claim_overdue(at(30), 9, at(500), Version(3))), [8]);
+        assert_eq!(numbers(&claim(&mut shelf, OVERDUE, 30, 9, 500)), [8]);
     }
 }

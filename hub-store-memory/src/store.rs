@@ -1,12 +1,11 @@
-//! The store: one lock around its state, and the waiting for nudges beside it.
+//! The store: one lock around its state.
 
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
 use hub_core::store::{
-    Ask, Batch, Claim, Document, Durability, Entry, Item, Kind, Nudges, Outcome, Record, Seek,
+    Ask, Batch, Claim, Document, Durability, Entry, Item, Kind, OneLock, Outcome, Record, Seek,
     Store, StoreError,
 };
 use hub_core::time::Timestamp;
@@ -20,10 +19,7 @@ const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Everything but [`nudged`](Store::nudged) is ready at the first poll, so no future of it can be
 /// dropped half-way. Nothing fails. Several hubs of one process may share it in an `Arc`.
 #[derive(Debug)]
-pub struct MemoryStore {
-    state: Mutex<State>,
-    nudges: Nudges,
-}
+pub struct MemoryStore(OneLock<State>);
 
 impl MemoryStore {
     /// An empty store with the default bounds.
@@ -41,12 +37,7 @@ impl MemoryStore {
     /// Those that [`trim`](Store::trim) forgot do not count.
     #[must_use]
     pub fn log_entries_dropped(&self) -> u64 {
-        self.lock().log.dropped()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock panics, so a poisoned lock means no broken state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.with(|state| state.log.dropped())
     }
 }
 
@@ -78,7 +69,7 @@ impl MemoryStoreBuilder {
     /// The store.
     #[must_use]
     pub fn build(self) -> MemoryStore {
-        MemoryStore { state: Mutex::new(State::new(self.log_bytes_max)), nudges: Nudges::default() }
+        MemoryStore(OneLock::new(State::new(self.log_bytes_max)))
     }
 }
 
@@ -89,8 +80,7 @@ impl Store for MemoryStore {
     }
 
     async fn read(&self, asks: &[Ask]) -> Result<Vec<Option<Record>>, StoreError> {
-        let state = self.lock();
-        Ok(asks.iter().map(|ask| state.read(ask)).collect())
+        self.0.read_now(asks)
     }
 
     async fn scan(
@@ -99,20 +89,15 @@ impl Store for MemoryStore {
         after: Option<&str>,
         limit: NonZeroU32,
     ) -> Result<Vec<Document>, StoreError> {
-        Ok(self.lock().scan(kind, after, limit))
+        self.0.scan_now(kind, after, limit)
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
-        let (outcomes, new) = self.lock().commit(batch);
-        if new {
-            self.nudges.nudge(&batch.nudges);
-        }
-        Ok(outcomes)
+        self.0.commit_now(batch)
     }
 
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Vec<Item>>, StoreError> {
-        let mut state = self.lock();
-        Ok(claims.iter().map(|claim| state.claim(now, claim)).collect())
+        self.0.claim_now(now, claims)
     }
 
     async fn tail(
@@ -121,21 +106,21 @@ impl Store for MemoryStore {
         from: SequenceNumber,
         limit: NonZeroU32,
     ) -> Result<Vec<Entry>, StoreError> {
-        Ok(self.lock().log.tail(partition, from, limit))
+        self.0.tail_now(partition, from, limit)
     }
 
     async fn seek(&self, partition: Partition, to: Seek) -> Result<SequenceNumber, StoreError> {
-        Ok(self.lock().log.seek(partition, to))
+        self.0.seek_now(partition, to)
     }
 
     async fn trim(&self, partition: Partition, below: SequenceNumber) -> Result<(), StoreError> {
-        let forgotten = self.lock().log.trim(partition, below);
+        let forgotten = self.0.with(|state| state.log.trim(partition, below));
         // Freed here, after the lock: a trim may forget millions of appends.
         drop(forgotten);
         Ok(())
     }
 
     async fn nudged(&self, node: &NodeId) {
-        self.nudges.wait(node).await;
+        self.0.nudged(node).await;
     }
 }

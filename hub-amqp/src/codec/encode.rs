@@ -185,8 +185,8 @@ pub fn transfer(out: &mut Vec<u8>, channel: u16, head: &TransferHead<'_>, payloa
 pub enum Outcome<'a> {
     /// Taken.
     Accepted,
-    /// Never to be taken, and why.
-    Rejected(&'a AmqpError),
+    /// Never to be taken, and why, if there is more to say.
+    Rejected(Option<&'a AmqpError>),
     /// Given back.
     Released,
 }
@@ -210,7 +210,7 @@ pub fn disposition(
             Outcome::Rejected(why) => {
                 out.descriptor(0x25);
                 let fields = write::list(out);
-                error(out, Some(why));
+                error(out, why);
                 fields.end(out, 1);
             }
         }

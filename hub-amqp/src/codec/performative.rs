@@ -155,16 +155,21 @@ pub struct Disposition<'a> {
 
 /// `detach`: a link ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Detach {
+pub struct Detach<'a> {
     /// The link.
     pub handle: u32,
     /// Whether for ever.
     pub closed: bool,
+    /// Why, if something went wrong.
+    pub condition: Option<&'a str>,
 }
 
 /// `end`: a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End;
+pub struct End<'a> {
+    /// Why, if something went wrong.
+    pub condition: Option<&'a str>,
+}
 
 /// `close`: a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,9 +194,9 @@ pub enum Performative<'a> {
     /// What became of deliveries.
     Disposition(Disposition<'a>),
     /// A link ends.
-    Detach(Detach),
+    Detach(Detach<'a>),
     /// A session ends.
-    End(End),
+    End(End<'a>),
     /// The connection ends.
     Close(Close<'a>),
 }
@@ -232,11 +237,8 @@ pub fn performative<'a>(body: &'a [u8]) -> Result<Performative<'a>, DecodeError>
         0x14 => Performative::Transfer(transfer(fields?)?, rest),
         0x15 => Performative::Disposition(disposition(fields?)?),
         0x16 => Performative::Detach(detach(fields?)?),
-        0x17 => Performative::End(End),
-        0x18 => {
-            let condition = error(fields?.value()?)?.map(|(condition, _)| condition);
-            Performative::Close(Close { condition })
-        }
+        0x17 => Performative::End(End { condition: condition(&mut fields?)? }),
+        0x18 => Performative::Close(Close { condition: condition(&mut fields?)? }),
         _ => return Err(DecodeError::Performative),
     })
 }
@@ -382,7 +384,12 @@ fn error(value: Value<'_>) -> Result<Option<(&str, Option<&str>)>, DecodeError> 
     Ok(Some((condition, fields.text()?)))
 }
 
-fn detach(mut fields: Fields<'_>) -> Result<Detach, DecodeError> {
+fn condition<'a>(fields: &mut Fields<'a>) -> Result<Option<&'a str>, DecodeError> {
+    Ok(error(fields.value()?)?.map(|(condition, _)| condition))
+}
+
+fn detach(mut fields: Fields<'_>) -> Result<Detach<'_>, DecodeError> {
     let handle = fields.number()?.ok_or(DecodeError::Missing)?;
-    Ok(Detach { handle, closed: fields.flag()? })
+    let closed = fields.flag()?;
+    Ok(Detach { handle, closed, condition: condition(&mut fields)? })
 }

@@ -7,7 +7,7 @@ use hub_core::hello::{Credentials, Hello, Refusal};
 use hub_core::id::LinkId;
 use hub_core::{Address, Downlink, Hub, HubError, Link};
 
-use super::broker::Broker;
+use super::broker::{Broker, SECTIONS};
 use super::links::Served;
 use super::online::{Asked, Device, Online};
 use super::outlet::Outlet;
@@ -20,9 +20,6 @@ use crate::endpoint::{Disposed, LinkKey};
 use crate::inbound::{self, TwinQuestion};
 use crate::outbound;
 use crate::problem::{self, AmqpError, condition};
-
-/// Room for everything of a message besides its body and what counts with it.
-const SECTIONS: usize = 64 * 1024;
 
 /// Words of the hub that are taken at once.
 const SAID_MAX: usize = 64;
@@ -428,7 +425,7 @@ impl Broker {
         };
         match asked {
             Asked::Telemetry(messages) => {
-                self.durable(&messages, Outcome::Rejected(&AmqpError::from(error)));
+                self.durable(&messages, Outcome::Rejected(Some(&AmqpError::from(error))));
             }
             Asked::Hear(link, _) => {
                 if self.links.remove(&link).is_some() {

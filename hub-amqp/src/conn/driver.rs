@@ -104,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
     }
 
     /// Gives the stream back.
-    pub(super) fn leave(self, _: End) -> IO {
+    pub(super) fn into_io(self) -> IO {
         self.io
     }
 
@@ -150,7 +150,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
 
     /// Reads once, or goes on with what was read. Says whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.broker.may_hear() && !(self.broker.poll_room(cx) && self.broker.may_hear()) {
+        // Whether devices have room is asked only of those that had none.
+        if !self.broker.poll_room(cx) || !self.broker.may_hear() {
             return false;
         }
         if !self.kept.is_empty() && self.kept.len() >= self.needs {
@@ -245,6 +246,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
         if !broker.known {
             times.push(broker.introduction);
         }
+        if self.broker.unwritten > 0 {
+            times.push(self.spoke + broker.limits().idle_timeout * 2);
+        }
         times.extend(self.closing.map(|since| since + FAREWELL));
         times.extend(self.heartbeat().map(|every| self.spoke + every));
         times.extend(broker.tokens_end().map(|at| instant(&broker.hub, at)));
@@ -258,8 +262,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
 
     fn look_at_clock(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = self.deadline();
-        // Armed anew only when it must ring earlier; when it rings early it is armed again.
-        if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
+        // Armed anew only when it must ring earlier; when it has rung it is armed again below. A
+        // timer set back while it rings would never be heard.
+        if deadline < self.sleep.deadline() && !self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(deadline);
         }
         if self.sleep.as_mut().poll(cx).is_pending() {
@@ -284,6 +289,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
             broker
                 .close(&AmqpError::new(condition::RESOURCE_LIMIT, "the peer was silent too long"));
             return self.over(End::Silent);
+        }
+        // A peer that the hub does not read from cannot be blamed for its silence, but it can for
+        // taking nothing.
+        if broker.unwritten > 0 && now >= self.spoke + broker.limits().idle_timeout * 2 {
+            return self.over(End::Stuck);
         }
         broker.expire();
         if let Some(every) = self.heartbeat()

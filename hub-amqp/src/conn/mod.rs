@@ -100,7 +100,7 @@ where
         End::Closed => counters.ended_by_hub(),
     }
     tracing::debug!(peer = ?addr, ?end, "amqp connection ended");
-    let mut io = driver.leave(end);
+    let mut io = driver.into_io();
     // Sends what TLS sends at the end. There is nobody to report a failure to.
     let _ = tokio::time::timeout(FAREWELL, io.shutdown()).await;
 }

@@ -219,7 +219,7 @@ impl Endpoint {
     pub(super) fn detached(
         &mut self,
         channel: u16,
-        detach: &Detach,
+        detach: &Detach<'_>,
         turn: &mut Turn,
     ) -> Result<(), AmqpError> {
         let session = self.sessions.get_mut(&channel).ok_or_else(no_session)?;

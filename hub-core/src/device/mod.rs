@@ -25,6 +25,7 @@ mod outcome;
 mod pipeline;
 mod posts;
 mod sessions;
+mod staging;
 mod telemetry;
 mod twins;
 
@@ -37,6 +38,7 @@ use self::calls::Away;
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
+pub use self::staging::{Staged, Staging};
 use crate::delivery::Mailbox;
 use crate::error::CloseReason;
 use crate::frame::{Inbound, Interest, Outbound, Subscriptions};

@@ -82,10 +82,11 @@ impl Device {
         let event =
             presence_changed(&self.setup, &self.address, transition, twin.map(|(_, twin)| twin));
         match twin {
-            Some((version, _)) if !event.is_empty() => {
+            // Also where there is no event: with another twin there might be one.
+            Some((version, _)) => {
                 event.require(&DocumentRef::new(Key::twin(&self.address), version))
             }
-            _ => event,
+            None => event,
         }
     }
 

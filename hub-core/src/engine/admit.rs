@@ -35,7 +35,7 @@ impl Hub {
             return Err(Refusal::Unavailable("the hub shuts down"));
         }
         let authenticator = self.core().authenticator.clone();
-        authenticator.device(self, hello).await
+        authenticator.as_ref().device(self, hello).await
     }
 
     /// Authenticates a back end by its token.
@@ -44,7 +44,7 @@ impl Hub {
     /// [`Refusal`], as for a connection.
     pub async fn authenticate_service(&self, token: &str) -> Result<Principal, Refusal> {
         let authenticator = self.core().authenticator.clone();
-        let granted = authenticator.service(self, token).await;
+        let granted = authenticator.as_ref().service(self, token).await;
         if let Err(refusal) = &granted {
             self.core().meter.refused(refusal);
             tracing::info!(kind = refusal_name(refusal), %refusal, "back end refused");
@@ -71,7 +71,7 @@ impl Hub {
     pub async fn authorize(&self, actor: Actor<'_>, action: Action<'_>) -> Result<(), HubError> {
         match &self.core().authorizer {
             None => Ok(()),
-            Some(authorizer) => match authorizer.authorize(actor, action).await {
+            Some(authorizer) => match authorizer.as_ref().authorize(actor, action).await {
                 Decision::Allow => Ok(()),
                 Decision::Deny => {
                     Err(HubError::new(ErrorKind::Forbidden, "denied by the application"))

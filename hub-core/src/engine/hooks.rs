@@ -1,5 +1,7 @@
 //! Where an application decides who may come and who may do what.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::hub::Hub;
@@ -27,6 +29,18 @@ pub trait Authenticator: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`], which each protocol answers in its own code.
     async fn service(&self, hub: &Hub, token: &str) -> Result<Principal, Refusal>;
+}
+
+/// One that is shared: with the application that goes on talking to it, or between hubs.
+#[async_trait]
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    async fn device(&self, hub: &Hub, hello: &Hello) -> Result<Grant, Refusal> {
+        (**self).device(hub, hello).await
+    }
+
+    async fn service(&self, hub: &Hub, token: &str) -> Result<Principal, Refusal> {
+        (**self).service(hub, token).await
+    }
 }
 
 /// Admits who is in the registry and proves it by a key, a policy or a certificate: see
@@ -145,6 +159,14 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync + 'static {
     /// May `actor` do this?
     async fn authorize(&self, actor: Actor<'_>, action: Action<'_>) -> Decision;
+}
+
+/// One that is shared: with the application that goes on talking to it, or between hubs.
+#[async_trait]
+impl<T: Authorizer + ?Sized> Authorizer for Arc<T> {
+    async fn authorize(&self, actor: Actor<'_>, action: Action<'_>) -> Decision {
+        (**self).authorize(actor, action).await
+    }
 }
 
 /// What a frame asks to be allowed. Settling and unsubscribing end things, and are always allowed.

@@ -210,7 +210,7 @@ async fn gatekeeper(
         let mut decision = Decision::Allow;
         for action in actions_of(&line.address, &frame) {
             let action: Action<'_> = action;
-            if authorizer.authorize(actor, action).await == Decision::Deny {
+            if authorizer.as_ref().authorize(actor, action).await == Decision::Deny {
                 decision = Decision::Deny;
                 break;
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::record::{DocumentRef, Entries, ItemRef, Key, Marks, QueueId, Version};
+use super::record::{DocumentRef, Entries, Item, ItemRef, Key, Marks, QueueId, Version};
 use crate::id::{NodeId, Partition, SequenceNumber};
 use crate::time::Timestamp;
 
@@ -42,6 +42,21 @@ pub struct Push {
     pub deadline: Timestamp,
     /// The content.
     pub body: Bytes,
+}
+
+impl Push {
+    /// The item that it adds: never claimed, without marks.
+    #[must_use]
+    pub fn item(&self, sequence: SequenceNumber, version: Version) -> Item {
+        Item {
+            at: ItemRef::new(self.queue.clone(), sequence, version),
+            visible: self.visible,
+            deadline: self.deadline,
+            claims: 0,
+            marks: Marks::default(),
+            body: self.body.clone(),
+        }
+    }
 }
 
 /// Steps that happen together or not at all.

@@ -59,8 +59,11 @@
 mod change;
 mod claim;
 mod error;
+mod judge;
 mod nudges;
+mod one_lock;
 mod query;
+mod recall;
 mod record;
 
 use std::num::NonZeroU32;
@@ -70,7 +73,9 @@ use async_trait::async_trait;
 pub use self::change::{Batch, BatchId, Change, Issued, Op, Outcome, Push};
 pub use self::claim::{Claim, Scope};
 pub use self::error::{StoreError, StoreErrorKind};
+pub use self::judge::Held;
 pub use self::nudges::{Nudged, Nudges};
+pub use self::one_lock::{OneLock, Shapes};
 pub use self::query::{Find, Found, FoundRow, Parts, Population, Query};
 pub use self::record::{
     Ask, Document, DocumentRef, Entries, Entry, Item, ItemRef, Key, Kind, Marks, QueueId,

@@ -97,6 +97,19 @@ pub enum QueueKind {
     FileNotification = 7,
 }
 
+impl QueueKind {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [Self; 7] = [
+        Self::Mailbox,
+        Self::Inbox,
+        Self::FeedbackPending,
+        Self::Feedback,
+        Self::DeadLetter,
+        Self::Upload,
+        Self::FileNotification,
+    ];
+}
+
 /// The name of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId {
@@ -261,6 +274,14 @@ pub struct Item {
     pub marks: Marks,
     /// The content, byte for byte as it was pushed.
     pub body: Bytes,
+}
+
+impl Item {
+    /// Makes it what [`Op::Retime`](super::Op::Retime) leaves.
+    pub fn retime(&mut self, visible: Timestamp, marks: Marks, version: Version) {
+        self.at.version = version;
+        (self.visible, self.marks) = (visible, marks);
+    }
 }
 
 /// An entry of the log.

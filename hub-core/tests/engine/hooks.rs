@@ -136,6 +136,22 @@ fn forbidden(said: &Outbound, tag: u64) -> bool {
     matches!(said, Outbound::Refused(Tag(t), e) if *t == tag && e.kind() == ErrorKind::Forbidden)
 }
 
+/// The application keeps its own, to change what it decides.
+#[tokio::test]
+async fn hooks_may_be_shared_with_the_application() {
+    let authenticator: Arc<dyn Authenticator> = Arc::new(Password);
+    let guard = Arc::new(Guard::default());
+    let (hub, _) = hub(|b| b.authenticator(authenticator).authorizer(guard.clone())).await;
+    let refused = hub.connect(with_word("closed")).await.unwrap_err();
+    assert_eq!(refused, Refusal::Unauthorized("wrong word"));
+    let mut link = hub.connect(with_word("open")).await.unwrap();
+    guard.0.denied.lock().unwrap().push("publish");
+    publish(&mut link, 1, b"x");
+    assert!(forbidden(&next(&mut link).await, 1));
+    assert_eq!(guard.asked(), ["connect", "publish"]);
+    assert!(hub.authenticate_service("open").await.is_ok());
+}
+
 #[tokio::test]
 async fn a_denied_connect_is_no_connection() {
     let (hub, _) = hub(|builder| builder.authorizer(Guard::default().deny("connect"))).await;

@@ -105,7 +105,7 @@ async fn settle(call: Call, disposition: Disposition) -> Answer {
 }
 
 async fn address(call: Call) -> Answer {
-    let Some(name) = call.query().get("blobName") else {
+    let Some(name) = call.query().form("blobName") else {
         return Err(Problem::new(Code::ARGUMENT_NULL, "blobName is missing"));
     };
     let blob = BlobName::parse(&name).map_err(|error| Problem::argument(error.to_string()))?;

@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod feedback;
 pub(crate) mod files;
 pub(crate) mod method;
+pub(crate) mod query;
 pub(crate) mod registry;
 pub(crate) mod routing;
 pub(crate) mod stream;

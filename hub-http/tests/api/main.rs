@@ -17,6 +17,7 @@ mod feedback;
 mod files;
 mod hostile;
 mod methods;
+mod queries;
 mod registry;
 mod rights;
 mod routing;

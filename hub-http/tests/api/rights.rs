@@ -20,6 +20,7 @@ async fn each_route_needs_its_right() {
         (Method::GET, "/statistics/service", [true, true, false, false, false]),
         (Method::GET, "/twins/d1", [true, true, false, false, false]),
         (Method::PATCH, "/twins/d1", [true, true, false, false, false]),
+        (Method::POST, "/devices/query", [true, true, false, false, false]),
         (Method::POST, "/twins/d1/methods", [true, true, false, false, false]),
         (Method::DELETE, "/devices/d1/commands", [true, true, false, false, false]),
         (Method::POST, "/devices/d1/messages/deviceBound", [true, true, false, false, false]),

@@ -1,9 +1,7 @@
 //! Judging commands and applying them in memory, with the records that say what happened.
 
-use std::collections::BTreeMap;
-
 use hub_core::id::{Partition, SequenceNumber};
-use hub_core::store::{Change, Claim, Issued, Op, Outcome, QueueId, QueueKind, Scope, Version};
+use hub_core::store::{Change, Claim, Issued, Op, Outcome, QueueKind, Version};
 use hub_core::time::Timestamp;
 
 use super::work::{Payload, Step, Work};
@@ -11,7 +9,7 @@ use crate::journal::group::Group;
 use crate::journal::op::{Appended, Setting};
 use crate::state::State;
 use crate::state::recall;
-use crate::state::shelf::{From, Head};
+use crate::state::shelf::Head;
 
 /// A claimed item, as it is after the claim.
 pub(crate) type Taken = (QueueKind, u64, Head);
@@ -67,11 +65,8 @@ impl Judge<'_> {
         payloads: &[u8],
         version: Version,
     ) -> Outcome {
-        if change.writes_a_record_twice() || !change.ops().iter().all(|op| self.holds(op)) {
-            return Outcome::Conflict;
-        }
-        if let Some(queue) = self.first_full(change) {
-            return Outcome::Full(queue);
+        if let Some(refusal) = change.refusal(&*self.state) {
+            return refusal;
         }
         let mut sequences = Vec::new();
         let mut appends = appends.iter();
@@ -122,57 +117,12 @@ impl Judge<'_> {
         Outcome::Committed(Issued { version, sequences })
     }
 
-    /// Whether the guard of a step holds now, before any step of its change.
-    fn holds(&self, op: &Op) -> bool {
-        let version_of = |key| self.state.documents.version_of(key);
-        match op {
-            Op::Require(key, version) | Op::Put(key, version, _) => version_of(key) == *version,
-            Op::Remove(key, version) => version_of(key) == Some(*version),
-            Op::Retime(item, ..) | Op::Settle(item) => {
-                self.state.shelf(item.queue().kind).is_some_and(|shelf| shelf.holds(item))
-            }
-            Op::Push(_) | Op::Clear(_) | Op::Append(..) => true,
-        }
-    }
-
-    /// The queue of the first push that has no room, if all steps before it are done.
-    fn first_full(&self, change: &Change) -> Option<QueueId> {
-        if !change.ops().iter().any(|op| matches!(op, Op::Push(_))) {
-            return None;
-        }
-        let depth_of = |queue| self.state.depth(queue);
-        let mut depths = BTreeMap::new();
-        for op in change.ops() {
-            match op {
-                Op::Push(push) => {
-                    let queue = &push.queue;
-                    let depth = depths.entry(queue).or_insert_with(|| depth_of(queue));
-                    if *depth >= push.capacity {
-                        return Some(queue.clone());
-                    }
-                    *depth += 1;
-                }
-                Op::Settle(item) => {
-                    let queue = item.queue();
-                    let depth = depths.entry(queue).or_insert_with(|| depth_of(queue));
-                    *depth = depth.saturating_sub(1);
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
     /// Takes items. A claim that finds none leaves no trace.
     pub(crate) fn claim(&mut self, now: Timestamp, claim: &Claim) -> Vec<Taken> {
         let limit = usize::try_from(claim.limit).unwrap_or(usize::MAX);
-        let (kind, from) = match &claim.scope {
-            Scope::Queue(queue) => (queue.kind, From::Queue(queue)),
-            Scope::Overdue(kind) => (*kind, From::Overdue),
-            Scope::Any(kind) => (*kind, From::Any),
-        };
+        let kind = claim.scope.kind();
         let shelf = self.state.shelf_mut(kind);
-        let chosen = if limit == 0 { Vec::new() } else { shelf.choose(from, now, limit) };
+        let chosen = if limit == 0 { Vec::new() } else { shelf.choose(&claim.scope, now, limit) };
         if chosen.is_empty() {
             return Vec::new();
         }

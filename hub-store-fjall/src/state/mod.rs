@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use bytes::Bytes;
-use hub_core::store::{QueueId, QueueKind};
+use hub_core::store::{Held, ItemRef, Key, QueueId, QueueKind, Version};
 
 use self::documents::Documents;
 use self::log::Log;
@@ -41,6 +41,21 @@ pub(crate) struct State {
     pub(crate) poisoned: Option<String>,
 }
 
+/// As the writer sees it: with what the group before has changed.
+impl Held for State {
+    fn version_of(&self, key: &Key) -> Option<Version> {
+        self.documents.version_of(key)
+    }
+
+    fn holds(&self, item: &ItemRef) -> bool {
+        self.shelf(item.queue().kind).is_some_and(|shelf| shelf.holds(item))
+    }
+
+    fn depth(&self, queue: &QueueId) -> u32 {
+        self.shelf(queue.kind).map_or(0, |shelf| shelf.depth(queue))
+    }
+}
+
 impl State {
     pub(crate) fn new(cache_bytes: usize, log_bytes_max: u64, recent_bytes: usize) -> Self {
         Self {
@@ -65,11 +80,6 @@ impl State {
 
     pub(crate) fn shelves_mut(&mut self) -> impl Iterator<Item = (QueueKind, &mut Shelf)> {
         self.shelves.iter_mut().map(|(kind, shelf)| (*kind, shelf))
-    }
-
-    /// Items in a queue, hidden ones included, as the writer sees it.
-    pub(crate) fn depth(&self, queue: &QueueId) -> u32 {
-        self.shelves.get(&queue.kind).map_or(0, |shelf| shelf.depth(queue))
     }
 
     /// Bytes that only memory and the journal have.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use hub_core::id::SequenceNumber;
-use hub_core::store::{ItemRef, Marks, Push, QueueId, Version};
+use hub_core::store::{ItemRef, Marks, Push, QueueId, Scope, Version};
 use hub_core::time::Timestamp;
 
 use super::Body;
@@ -87,14 +87,6 @@ impl Queue {
         let waiting = self.waiting.iter().map(|(_, sequence)| *sequence);
         self.ready.iter().copied().chain(waiting)
     }
-}
-
-/// What a claim takes from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum From<'a> {
-    Queue(&'a QueueId),
-    Any,
-    Overdue,
 }
 
 impl Shelf {
@@ -233,11 +225,11 @@ impl Shelf {
     ///
     /// On a queue it costs what it takes, and once for each item whose visibility has changed since
     /// the claim before; items that stay hidden cost nothing.
-    pub(crate) fn choose(&mut self, from: From<'_>, now: Timestamp, limit: usize) -> Vec<u64> {
+    pub(crate) fn choose(&mut self, from: &Scope, now: Timestamp, limit: usize) -> Vec<u64> {
         let queue = match from {
-            From::Queue(queue) => queue,
-            From::Any => return earliest(&self.visible, now, limit),
-            From::Overdue => return earliest(&self.due, now, limit),
+            Scope::Queue(queue) => queue,
+            Scope::Any(_) => return earliest(&self.visible, now, limit),
+            Scope::Overdue(_) => return earliest(&self.due, now, limit),
         };
         let Some(members) = self.queues.get_mut(&queue.id) else { return Vec::new() };
         while let Some(&(visible, sequence)) = members.waiting.first()

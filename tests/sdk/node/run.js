@@ -7,7 +7,7 @@
 
 'use strict';
 
-const { spawn, spawnSync } = require('node:child_process');
+const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
 const os = require('node:os');
@@ -29,6 +29,13 @@ function binary() {
   return built[0];
 }
 
+// $HUBD_STORE, or memory. On PostgreSQL the hub gets a schema, so that it begins empty.
+function store() {
+  const given = process.env.HUBD_STORE || 'memory';
+  if (!/^postgres(ql)?:/.test(given) || given.includes('schema=')) return given;
+  return `${given}${given.includes('?') ? '&' : '?'}schema=sdk_${process.pid}_${Date.now()}`;
+}
+
 // The port that stock SDKs insist on if it can be bound, else one of the hub's choice.
 function addressOrAny(port) {
   if (process.env.HUB_SDK_PORTS === 'random') return '127.0.0.1:0';
@@ -40,10 +47,9 @@ function addressOrAny(port) {
 }
 
 async function startHubd(dataDir) {
-  const help = spawnSync(binary(), ['--help'], { encoding: 'utf8' }).stdout || '';
   const flags = [
     '--store',
-    process.env.HUBD_STORE || 'memory',
+    store(),
     '--data-dir',
     dataDir,
     '--mqtts',
@@ -54,7 +60,8 @@ async function startHubd(dataDir) {
     '127.0.0.1:0',
     '--http',
     '127.0.0.1:0',
-    ...(help.includes('--amqps') ? ['--amqps', 'off'] : []),
+    '--amqps',
+    await addressOrAny(5671),
   ];
   const hubd = spawn(binary(), flags, { stdio: ['ignore', 'pipe', 'pipe'] });
   const log = [];

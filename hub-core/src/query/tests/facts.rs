@@ -34,7 +34,13 @@ fn check(cases: &[(&str, char)]) {
     let sample = sample();
     for (text, want) in cases {
         let got = match Condition::parse(text, &Limits::default()) {
-            Err(error) => (error.kind() == ParseErrorKind::Type).then_some('E').unwrap_or('?'),
+            Err(error) => {
+                if error.kind() == ParseErrorKind::Type {
+                    'E'
+                } else {
+                    '?'
+                }
+            }
             Ok(condition) => match condition.evaluate(&sample).truth {
                 Truth::True => 'T',
                 Truth::False => 'F',
@@ -515,8 +521,7 @@ fn explanations_name_each_operand_with_its_value() {
 
 #[test]
 fn an_evaluation_that_costs_too_much_is_undefined_and_told() {
-    let mut limits = Limits::default();
-    limits.query_steps_max = 100;
+    let limits = Limits { query_steps_max: 100, ..Limits::default() };
     let mut sample = sample();
     sample.application.push(("long".into(), Some("x".repeat(64 * 50))));
     let condition = Condition::parse("contains(long, 'y')", &limits).unwrap();

@@ -13,10 +13,7 @@ use super::naive::World;
 use crate::limits::Limits;
 
 fn roomy() -> Limits {
-    let mut limits = Limits::default();
-    limits.query_text_max = usize::MAX;
-    limits.query_steps_max = u32::MAX;
-    limits
+    Limits { query_text_max: usize::MAX, query_steps_max: u32::MAX, ..Limits::default() }
 }
 
 fn read(text: &str, dialect: Dialect) -> Result<Expr, ParseError> {

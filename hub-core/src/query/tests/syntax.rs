@@ -138,8 +138,7 @@ fn over(text: &str, limits: &Limits) {
 
 #[test]
 fn deep_nesting_is_refused() {
-    let mut limits = Limits::default();
-    limits.query_text_max = usize::MAX;
+    let mut limits = Limits { query_text_max: usize::MAX, ..Limits::default() };
     for n in [65, 100_000] {
         over(&format!("{}true{}", "(".repeat(n), ")".repeat(n)), &limits);
         over(&"(".repeat(n), &limits);
@@ -186,8 +185,7 @@ fn long_chains_do_not_nest() {
 
 #[test]
 fn long_texts_are_refused_by_characters() {
-    let mut limits = Limits::default();
-    limits.query_text_max = 10;
+    let limits = Limits { query_text_max: 10, ..Limits::default() };
     assert!(Condition::parse("ä = 'öüßé'", &limits).is_ok());
     let error = Condition::parse("ä = 'öüßée'", &limits).unwrap_err();
     assert_eq!(error.kind(), ParseErrorKind::Limit);

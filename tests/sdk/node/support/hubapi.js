@@ -1,4 +1,4 @@
-// The hub's own HTTP routes: sending to devices and reading the event log.
+// The hub's own HTTP routes: sending to devices, files, and reading the event log.
 //
 // They are the hub's, not Azure's. Every test goes through this module, so that a change of a route
 // or of a field is one edit here.
@@ -9,6 +9,7 @@ const assert = require('node:assert/strict');
 const { identityPath } = require('./rest');
 const { eventually } = require('./waiting');
 
+const FILES = '/messages/serviceBound/fileNotifications';
 const EVENTS = '/messages/events';
 const GROUP = '%24Default';
 
@@ -41,6 +42,23 @@ class HubApi {
   // How many messages wait for a device.
   async depth(device) {
     return (await this.rest.getIdentity(device)).cloudToDeviceMessageCount;
+  }
+
+  // A file notification as { token, told }, or undefined when there is none.
+  async receiveFileNotification() {
+    const answer = await this.rest.request('GET', FILES);
+    if (answer.status === 204) return undefined;
+    assert.equal(answer.status, 200, answer.body.toString());
+    return { token: answer.headers.etag.replaceAll('"', ''), told: JSON.parse(answer.body) };
+  }
+
+  async completeFileNotification(token) {
+    await this.rest.expect(204, 'DELETE', `${FILES}/${token}`);
+  }
+
+  // An address that a file can be read by.
+  async fileAddress(blobName) {
+    return (await this.rest.expect(200, 'GET', '/files/address', { query: { blobName } })).uri;
   }
 
   async partitions() {

@@ -1,4 +1,4 @@
-"""The hub's own HTTP routes: sending to devices, feedback, and reading the event log.
+"""The hub's own HTTP routes: sending to devices, feedback, files, and reading the event log.
 
 They are the hub's, not Azure's. Every test goes through this module, so that a change of a route or
 of a field is one edit here.
@@ -12,6 +12,7 @@ from .rest import describe, identity_path
 
 EVENTS = "/messages/events"
 FEEDBACK = "/messages/serviceBound/feedback"
+FILES = "/messages/serviceBound/fileNotifications"
 GROUP = "%24Default"
 
 # Names of a message's own fields, as the send route's headers spell them.
@@ -59,6 +60,26 @@ class HubApi:
 
     def abandon_feedback(self, token):
         self.rest.expect(204, "POST", f"{FEEDBACK}/{token}/abandon")
+
+    # Files
+
+    def receive_file_notification(self):
+        """One file notification as (lock token, document), or None when there is none."""
+        answer = self.rest.request("GET", FILES)
+        if answer.status_code == 204:
+            return None
+        assert answer.status_code == 200, describe(answer)
+        return answer.headers["ETag"].strip('"'), answer.json()
+
+    def complete_file_notification(self, token):
+        self.rest.expect(204, "DELETE", f"{FILES}/{token}")
+
+    def abandon_file_notification(self, token):
+        self.rest.expect(204, "POST", f"{FILES}/{token}/abandon")
+
+    def file_address(self, blob):
+        """An address that a file can be read by."""
+        return self.rest.expect(200, "GET", "/files/address", query={"blobName": blob})["uri"]
 
     # Events
 

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 
 from .hubapi import HubApi
 from .relay import Relay
@@ -21,7 +22,7 @@ START_SECONDS = 30
 STOP_SECONDS = 15
 
 # The ports that stock SDKs connect to; nothing in their options changes them.
-MQTTS_PORT, HTTPS_PORT = 8883, 443
+MQTTS_PORT, HTTPS_PORT, AMQPS_PORT = 8883, 443, 5671
 
 
 class HubStartError(Exception):
@@ -41,7 +42,11 @@ def binary():
 
 
 def default_store():
-    return os.environ.get("HUBD_STORE", "memory")
+    """$HUBD_STORE, or memory. On PostgreSQL every hub gets a schema, so that it begins empty."""
+    store = os.environ.get("HUBD_STORE", "memory")
+    if store.startswith(("postgres://", "postgresql://")) and "schema=" not in store:
+        store += ("&" if "?" in store else "?") + f"schema=sdk_{uuid.uuid4().hex}"
+    return store
 
 
 def address_or_any(port):
@@ -74,6 +79,7 @@ class Hubd:
         self.store = store or default_store()
         self.own_data_dir = data_dir is None
         self.data_dir = data_dir or tempfile.mkdtemp(prefix="hubd-")
+        self.data_path = pathlib.Path(self.data_dir)
         self._relay = None
         self.process = None
         try:
@@ -91,7 +97,8 @@ class Hubd:
             "--https", address_or_any(HTTPS_PORT),
             "--mqtt", "127.0.0.1:0",
             "--http", "127.0.0.1:0",
-            *amqp_flags(),
+            "--amqps", address_or_any(AMQPS_PORT),
+            "--amqp", "127.0.0.1:0",
             *self.flags,
         ]  # fmt: skip
         self.log = collections.deque(maxlen=200)
@@ -137,6 +144,9 @@ class Hubd:
         self.ca = pathlib.Path(self.ca_file).read_text()
         self.mqtts = split_address(ready["mqtts"])
         self.https = split_address(ready["https"])
+        self.amqps = split_address(ready["amqps"])
+        self.amqp = split_address(ready["amqp"])
+        self.event_hub_connection_string = ready["eventHubConnectionString"]
         self.base_url = f"https://{self.host_name}:{self.https[1]}"
         self.rest = Rest(self.base_url, self.service_connection_string, self.ca_file)
         self.api = HubApi(self.rest)
@@ -193,9 +203,3 @@ class Hubd:
 
     def __exit__(self, *_):
         self.close()
-
-
-def amqp_flags():
-    """Keeps several hubs from competing for the AMQP port, in builds that have one."""
-    text = subprocess.run([binary(), "--help"], capture_output=True, text=True, timeout=10).stdout
-    return ["--amqps", "off"] if "--amqps" in text else []

@@ -63,10 +63,7 @@ class Relay:
 
     def _serve(self, client):
         try:
-            address = self.routes[read_connect(client)]
-            # Said before it is known to be true: the SDK takes a proxy's refusal for final, and it
-            # is a broken network that is to be shown to it.
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            address = self._introduction(client)
             if not self._admitting:
                 client.close()
                 return
@@ -86,6 +83,24 @@ class Relay:
         link.pump(client, hub, self._upward)
         with self._lock:
             self._links.discard(link)
+
+
+    def _introduction(self, client):
+        address = self.routes[read_connect(client)]
+        # Said before it is known to be true: the SDK takes a proxy's refusal for final, and it
+        # is a broken network that is to be shown to it.
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        return address
+
+
+class Forwarder(Relay):
+    """The same without a word: for clients that can be told to connect elsewhere."""
+
+    def __init__(self, address):
+        super().__init__({None: address})
+
+    def _introduction(self, client):
+        return self.routes[None]
 
 
 class Link:

@@ -3,30 +3,31 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use hub_core::id::SequenceNumber;
-use hub_core::store::{BatchId, Issued, Outcome, QueueId, Version};
+use super::change::{BatchId, Issued, Outcome};
+use super::record::{QueueId, Version};
+use crate::id::SequenceNumber;
 
 /// How many later batches a batch is remembered for.
-pub(crate) const LATER_BATCHES: usize = 10_000;
+pub(super) const LATER_BATCHES: usize = 10_000;
 
 /// The last batches and their outcomes, packed: a hub at full load commits ten million changes in
 /// ten thousand batches, so an outcome is kept in two to four bytes rather than in a vector.
 #[derive(Debug, Default)]
-pub(crate) struct Recall {
+pub(super) struct Recall {
     answers: HashMap<BatchId, Answer, BuildHasherDefault<IdHasher>>,
     order: VecDeque<BatchId>,
 }
 
 impl Recall {
     /// The outcomes of a batch that was committed before.
-    pub(crate) fn get(&self, id: BatchId) -> Option<Vec<Outcome>> {
+    pub(super) fn get(&self, id: BatchId) -> Option<Vec<Outcome>> {
         self.answers.get(&id).map(Answer::unpack)
     }
 
     /// Remembers a batch that was not, and forgets the oldest beyond the bound.
     ///
     /// `base` is the version before the batch's first change; each change has the next one.
-    pub(crate) fn insert(&mut self, id: BatchId, base: u64, outcomes: &[Outcome]) {
+    pub(super) fn insert(&mut self, id: BatchId, base: u64, outcomes: &[Outcome]) {
         // One more than the later ones: itself.
         if self.order.len() > LATER_BATCHES
             && let Some(oldest) = self.order.pop_front()
@@ -173,9 +174,8 @@ impl Hasher for IdHasher {
 
 #[cfg(test)]
 mod tests {
-    use hub_core::store::QueueKind;
-
     use super::*;
+    use crate::store::QueueKind;
 
     fn committed(version: u64, sequences: &[u64]) -> Outcome {
         let sequences = sequences.iter().copied().map(SequenceNumber).collect();

@@ -18,12 +18,16 @@
 //! - **E5** A batch is never empty, and holds at most `Limits::endpoint_batch_max` events and
 //!   `Limits::endpoint_batch_bytes_max` bytes of bodies; a single larger event comes alone.
 
+mod json;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::envelope::Event;
 use crate::id::Partition;
+
+pub use self::json::write_event;
 pub use crate::route::{Failure, FailureKind};
 
 /// Some events on their way to an endpoint.
