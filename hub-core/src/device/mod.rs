@@ -180,8 +180,8 @@ impl Device {
                 }
             }
             Input::Mail => self.mailbox.stir(),
-            Input::Desired(epoch, version, patch) => {
-                self.heard_of_desired(epoch, version, patch, fx);
+            Input::Desired(during, version, patch) => {
+                self.heard_of_desired(during, version, patch, fx);
             }
             Input::Answered(call, result) => self.answered(call, *result, fx),
             Input::Tick => self.tick(fx),

@@ -11,7 +11,7 @@ use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
 use crate::frame::{Interest, Outbound};
 use crate::id::{CallId, LinkId, Tag};
-use crate::inbox::Post;
+use crate::inbox::{Connection, Post};
 use crate::store::{Change, Key};
 use crate::twin::{Patch, ServicePatch, TwinChange};
 
@@ -106,11 +106,12 @@ impl Device {
             false => Request::PatchTwin(patch, if_match),
         };
         let guard = self.documents.twin.at(Key::twin(&self.address));
-        let (Cached::Known(_, twin), Some(guard), Some(_)) =
+        let (Cached::Known(_, twin), Some(guard), Some(identity)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
             return self.not_found(call, request(patch, if_match), fx);
         };
+        let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
         let etag = if_match.as_deref();
         let result = if replace {
@@ -125,7 +126,9 @@ impl Device {
                 let mut write = Change::new().replace(&guard, twin.encode());
                 if let Some((version, patch)) = notice.clone() {
                     write = self.require_session(write);
-                    write = self.tell(write, |of, epoch| Post::Desired(of, epoch, version, patch));
+                    write = self.tell(write, |of, epoch| {
+                        Post::Desired(of, Connection { generation, epoch }, version, patch)
+                    });
                 }
                 let after = After::TwinWritten { notice };
                 let request = request(patch, if_match);
