@@ -44,14 +44,15 @@ fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match scenario.as_str() {
         "ingest" => {
-            let memory = runtime.block_on(appends(Arc::new(MemoryStore::new()), 4, 250))?;
+            let memory =
+                runtime.block_on(appends(Arc::new(MemoryStore::new()), 4, 250, SECONDS))?;
             let file = FileStore::open(directory, FileStoreConfig::new())?;
-            let file = runtime.block_on(appends(Arc::new(file), 4, 250))?;
+            let file = runtime.block_on(appends(Arc::new(file), 4, 250, SECONDS))?;
             println!("CPU, file to memory: {:.2}", file / memory);
         }
         "single" => {
             let file = FileStore::open(directory, FileStoreConfig::new())?;
-            runtime.block_on(appends(Arc::new(file), 1, 1))?;
+            runtime.block_on(appends(Arc::new(file), 1, 1, SECONDS))?;
         }
         "twins" => {
             let file = FileStore::open(directory, FileStoreConfig::new())?;
@@ -87,7 +88,12 @@ fn event(partition: u16, at: u64) -> Change {
 
 /// `shards` tasks that each commit batches of `size` events, one after another, as the hub does.
 /// Processor seconds per million.
-async fn appends<S: Store>(store: Arc<S>, shards: u16, size: u64) -> Result<f64, Failure> {
+async fn appends<S: Store>(
+    store: Arc<S>,
+    shards: u16,
+    size: u64,
+    time: Duration,
+) -> Result<f64, Failure> {
     // A batch id used before would be answered from memory.
     let run = getrandom::u32().map_err(|error| error.to_string())?;
     let (done, began, used) = (Arc::new(AtomicU64::new(0)), Instant::now(), cpu());
@@ -95,7 +101,7 @@ async fn appends<S: Store>(store: Arc<S>, shards: u16, size: u64) -> Result<f64,
         let (store, done) = (store.clone(), done.clone());
         tokio::spawn(async move {
             let mut number = u128::from(run) << 96 | u128::from(shard) << 64;
-            while began.elapsed() < SECONDS {
+            while began.elapsed() < time {
                 number += 1;
                 let changes = (0..size).map(|_| event(shard, 1)).collect();
                 let batch = Batch { id: BatchId(number), changes, nudges: Vec::new() };
@@ -189,8 +195,8 @@ fn plain_fjall(directory: &Path, count: usize) -> Result<(), Failure> {
 async fn kept(directory: &Path, count: u64) -> Result<(), Failure> {
     let config = FileStoreConfig::new().log_bytes_max(64 << 30);
     let store = Arc::new(FileStore::open(directory, config.clone())?);
-    for _ in 0..3 {
-        appends(store.clone(), 4, 250).await?;
+    for _ in 0..5 {
+        appends(store.clone(), 4, 250, SECONDS / 20).await?;
     }
     read(&store).await?;
     let mut number = 1_u128 << 80;
@@ -202,8 +208,8 @@ async fn kept(directory: &Path, count: u64) -> Result<(), Failure> {
         kept += 2000;
     }
     println!("{kept} events of {BODY} B in {:.1} s", began.elapsed().as_secs_f64());
-    for _ in 0..3 {
-        appends(store.clone(), 4, 250).await?;
+    for _ in 0..5 {
+        appends(store.clone(), 4, 250, SECONDS / 20).await?;
     }
     read(&store).await?;
     println!("resident: {} MiB", resident_mib());
