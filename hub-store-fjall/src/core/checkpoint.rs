@@ -15,7 +15,6 @@ use hub_core::time::Timestamp;
 use super::run::Shared;
 use crate::codec::Fields;
 use crate::journal::Position;
-use crate::journal::op::QUEUE_KINDS;
 use crate::state::documents::Layer;
 use crate::state::log::Numbers;
 use crate::state::recall::Frozen;
@@ -54,7 +53,7 @@ impl Meta {
         for field in [self.at.segment, self.at.offset, self.next_group, self.version, from, next] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
-        for kind in 0..QUEUE_KINDS.len() {
+        for kind in 0..QueueKind::ALL.len() {
             let last = self.lasts.get(kind).copied().unwrap_or(0);
             bytes.extend_from_slice(&last.to_le_bytes());
         }
@@ -78,7 +77,7 @@ impl Meta {
         let (next_group, version) = (f.u64()?, f.u64()?);
         let batches = (f.u64()?, f.u64()?);
         let mut lasts = Vec::new();
-        for _ in QUEUE_KINDS {
+        for _ in QueueKind::ALL {
             lasts.push(f.u64()?);
         }
         let mut numbers = Vec::new();
@@ -122,7 +121,7 @@ impl Checkpoint {
             at,
             next_group,
             version: state.version,
-            lasts: QUEUE_KINDS.into_iter().map(last).collect(),
+            lasts: QueueKind::ALL.into_iter().map(last).collect(),
             batches: (recall.forgotten, recall.next),
             numbers: state.log.numbers(),
         };
