@@ -9,7 +9,7 @@ use crate::hello::{Grant, SessionMode};
 use crate::id::{CallId, LinkId};
 use crate::inbox::Connection;
 use crate::method::{MethodCall, MethodReply};
-use crate::store::{DocumentRef, Item, Outcome, Record};
+use crate::store::{Change, DocumentRef, Item, Outcome, Record};
 use crate::twin::ServicePatch;
 
 /// Somebody who has been authenticated.
@@ -40,6 +40,9 @@ pub enum Request {
     InvokeHere(MethodCall),
     /// Merge into tags and desired properties, if the twin has this etag.
     PatchTwin(ServicePatch, Option<String>),
+    /// The same, in one with another change: both happen or neither. The other one touches nothing
+    /// of the device's own. Where it is refused, so is this, as `Busy`.
+    PatchTwinWith(ServicePatch, Option<String>, Box<Change>),
     /// Replace tags and desired properties, if the twin has this etag.
     ReplaceTwin(ServicePatch, Option<String>),
     /// End the session of a connection that the node with this document held, and lost.

@@ -15,6 +15,25 @@ use crate::inbox::{Connection, Post};
 use crate::store::{Change, Key};
 use crate::twin::{Patch, ServicePatch, TwinChange};
 
+/// How a back end writes a twin.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Way {
+    Patch,
+    /// In one with another change.
+    PatchWith(Box<Change>),
+    Replace,
+}
+
+impl Way {
+    fn request(self, patch: ServicePatch, if_match: Option<String>) -> Request {
+        match self {
+            Self::Patch => Request::PatchTwin(patch, if_match),
+            Self::PatchWith(also) => Request::PatchTwinWith(patch, if_match, also),
+            Self::Replace => Request::ReplaceTwin(patch, if_match),
+        }
+    }
+}
+
 impl Device {
     pub(super) fn report(&mut self, job: Job, fx: &mut Effects) {
         let Job::Report { link, epoch, tag, patch, if_version } = &job else { return };
@@ -98,26 +117,21 @@ impl Device {
         call: CallId,
         patch: ServicePatch,
         if_match: Option<String>,
-        replace: bool,
+        way: Way,
         fx: &mut Effects,
     ) {
-        let request = |patch, if_match| match replace {
-            true => Request::ReplaceTwin(patch, if_match),
-            false => Request::PatchTwin(patch, if_match),
-        };
         let guard = self.documents.twin.at(Key::twin(&self.address));
         let (Cached::Known(_, twin), Some(guard), Some(identity)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
-            return self.not_found(call, request(patch, if_match), fx);
+            return self.not_found(call, way.request(patch, if_match), fx);
         };
         let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
         let etag = if_match.as_deref();
-        let result = if replace {
-            twin.replace(&patch, etag, now, limits)
-        } else {
-            twin.patch(&patch, etag, now, limits)
+        let result = match way {
+            Way::Replace => twin.replace(&patch, etag, now, limits),
+            Way::Patch | Way::PatchWith(_) => twin.patch(&patch, etag, now, limits),
         };
         match result {
             Ok(change) if !change.is_empty() => {
@@ -130,17 +144,29 @@ impl Device {
                         Post::Desired(of, Connection { generation, epoch }, version, patch)
                     });
                 }
+                if let Way::PatchWith(also) = &way {
+                    write = write.and((**also).clone());
+                }
                 let after = After::TwinWritten { notice };
-                let request = request(patch, if_match);
+                let request = way.request(patch, if_match);
                 self.write(Job::Ask { call, request }, write.and(event), after, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {
                 self.documents.forget();
-                let request = request(patch, if_match);
+                let request = way.request(patch, if_match);
                 self.jobs.push_front(Job::Ask { call, request });
             }
-            Ok(_) => fx.answer(call, Answer::Twin(twin.clone())),
+            Ok(_) => {
+                let Way::PatchWith(also) = &way else {
+                    return fx.answer(call, Answer::Twin(twin.clone()));
+                };
+                // The twin is written as it is: its guard is what says that it is still there.
+                let write = Change::new().replace(&guard, twin.encode()).and((**also).clone());
+                let request = way.request(patch, if_match);
+                let after = After::TwinWritten { notice: None };
+                self.write(Job::Ask { call, request }, write, after, fx);
+            }
             Err(error) => fx.fail(call, error.into()),
         }
     }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::builder::HubBuilder;
 use super::core::Core;
+use super::jobs;
 use super::lifecycle::LifecycleEvents;
 use super::line::lock;
 use super::roster::Joining;
@@ -109,6 +110,8 @@ impl Hub {
         let hub = Self { inner, _owner: Some(owner) };
         let workers = routing::start(&hub);
         lock(&hub.inner.workers).extend(workers);
+        let jobs = jobs::start(&hub);
+        lock(&hub.inner.workers).push(jobs);
         hub
     }
 
