@@ -15,7 +15,7 @@ use crate::delivery;
 use crate::envelope::Message;
 use crate::error::{ErrorKind, HubError};
 use crate::id::Address;
-use crate::inbox::Post;
+use crate::inbox::{Connection, Post};
 use crate::security::Registered as _;
 use crate::store::{Ask, Change, Key, Op, QueueKind, Record};
 use crate::time::Timestamp;
@@ -98,11 +98,12 @@ impl Staging {
     ) -> Result<Staged<Twin>, HubError> {
         let documents = documents(read)?;
         let guard = documents.twin.at(Key::twin(of));
-        let (Some(twin), Some(guard), Some(_)) =
+        let (Some(twin), Some(guard), Some(identity)) =
             (documents.twin.get(), guard, documents.identity.get())
         else {
             return Err(HubError::not_found(of));
         };
+        let generation = identity.generation();
         let mut then = twin.clone();
         let changed = then.patch(patch, if_match, self.now, &self.setup.limits)?;
         if changed.is_empty() {
@@ -112,7 +113,8 @@ impl Staging {
         let mut change = Change::new().replace(&guard, then.encode());
         if let Some(notice) = changed.desired_notice() {
             change = self.told(change, of, &documents, |of, epoch| {
-                Post::Desired(of, epoch, notice.version, notice.body)
+                let during = Connection { generation, epoch };
+                Post::Desired(of, during, notice.version, notice.body)
             });
         }
         Ok(Staged { change: change.and(event), then })
