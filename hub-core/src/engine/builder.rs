@@ -113,8 +113,8 @@ impl HubBuilder {
     /// Finds twins by what is in them, for twin queries: for a store that can, the same one. Without
     /// it a query reads all twins.
     #[must_use]
-    pub fn queries(mut self, queries: impl Query) -> Self {
-        self.queries = Some(Arc::new(queries));
+    pub fn queries(mut self, queries: Arc<dyn Query>) -> Self {
+        self.queries = Some(queries);
         self
     }
 
