@@ -11,8 +11,8 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::ser::{SerializeMap, Serializer};
 use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use crate::envelope::{Event, Property, SystemProperty};
@@ -25,8 +25,8 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) {
     debug_assert!(written.is_ok(), "{written:?}");
 }
 
-fn write<'o>(
-    writer: &mut serde_json::Serializer<&'o mut Vec<u8>>,
+fn write(
+    writer: &mut serde_json::Serializer<&mut Vec<u8>>,
     event: &Event,
 ) -> Result<(), serde_json::Error> {
     let mut map = writer.serialize_map(None)?;

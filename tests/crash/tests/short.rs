@@ -25,6 +25,8 @@ async fn crash(store: Option<&str>, faults: &[Fault], count: u64) -> Report {
         body: 200,
         deliver: false,
         tmpfs: None,
+        postgres: false,
+        nodes: 1,
         verbose: false,
     };
     let report = run(&place, &plan).await.unwrap();
