@@ -112,6 +112,7 @@ impl Staging {
         let event = twin_changed(&self.setup, of, &changed, &then);
         let mut change = Change::new().replace(&guard, then.encode());
         if let Some(notice) = changed.desired_notice() {
+            let generation = identity.generation();
             change = self.told(change, of, &documents, |of, epoch| {
                 let during = Connection { generation, epoch };
                 Post::Desired(of, during, notice.version, notice.body)

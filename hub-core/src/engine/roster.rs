@@ -332,8 +332,8 @@ impl Hub {
     /// Closes what is still connected, for a shutdown.
     pub(super) fn expel_all(&self) {
         for shard in &self.inner.shards {
-            for line in shard.lines() {
-                shard.input(&line.address, Input::Expel(CloseReason::Shutdown));
+            for address in shard.connected() {
+                shard.input(&address, Input::Expel(CloseReason::Shutdown));
             }
         }
     }

@@ -37,6 +37,8 @@ pub(crate) enum Bug {
     DriverTrustsUnknown,
     /// A batch whose outcome is unknown is sent again under a new id.
     DriverRenamesBatches,
+    /// Some posts of other nodes are taken out of the inbox and thrown away.
+    DriverLosesPosts,
 }
 
 /// What to run.
