@@ -14,8 +14,8 @@ use super::events::twin_changed;
 use crate::delivery;
 use crate::envelope::Message;
 use crate::error::{ErrorKind, HubError};
-use crate::id::Address;
-use crate::inbox::Post;
+use crate::id::{Address, Epoch};
+use crate::inbox::{Connection, Post};
 use crate::security::Registered as _;
 use crate::store::{Ask, Change, Key, Op, QueueKind, Record};
 use crate::time::Timestamp;
@@ -98,7 +98,7 @@ impl Staging {
     ) -> Result<Staged<Twin>, HubError> {
         let documents = documents(read)?;
         let guard = documents.twin.at(Key::twin(of));
-        let (Some(twin), Some(guard), Some(_)) =
+        let (Some(twin), Some(guard), Some(identity)) =
             (documents.twin.get(), guard, documents.identity.get())
         else {
             return Err(HubError::not_found(of));
@@ -111,8 +111,10 @@ impl Staging {
         let event = twin_changed(&self.setup, of, &changed, &then);
         let mut change = Change::new().replace(&guard, then.encode());
         if let Some(notice) = changed.desired_notice() {
+            let generation = identity.generation();
             change = self.told(change, of, &documents, |of, epoch| {
-                Post::Desired(of, epoch, notice.version, notice.body)
+                let during = Connection { generation, epoch };
+                Post::Desired(of, during, notice.version, notice.body)
             });
         }
         Ok(Staged { change: change.and(event), then })
@@ -124,7 +126,7 @@ impl Staging {
         change: Change,
         of: &Address,
         documents: &Documents,
-        post: impl FnOnce(Address, crate::id::Epoch) -> Post,
+        post: impl FnOnce(Address, Epoch) -> Post,
     ) -> Change {
         let Some(at) = documents.session.at(Key::session(of)) else {
             return change.require_absent(Key::session(of));

@@ -125,19 +125,6 @@ impl QueueKind {
     ];
 }
 
-impl QueueKind {
-    /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 7] = [
-        Self::Mailbox,
-        Self::Inbox,
-        Self::FeedbackPending,
-        Self::Feedback,
-        Self::DeadLetter,
-        Self::Upload,
-        Self::FileNotification,
-    ];
-}
-
 /// The name of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId {
