@@ -95,7 +95,7 @@ impl Of {
         while self.goes_on() {
             match device.next().await {
                 DeviceEvent::Message(message) => {
-                    device.settle(&message.token, Disposition::Complete).await?;
+                    device.settle(message.token, Disposition::Complete).await?;
                     self.done.fetch_add(1, Ordering::Relaxed);
                 }
                 DeviceEvent::Closed(_) => return Ok(()),
