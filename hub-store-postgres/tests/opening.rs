@@ -23,7 +23,7 @@ fn at(url: &str) -> PostgresConfig {
 
 /// The error of an opening: one line.
 async fn refused(config: PostgresConfig) -> OpenError {
-    let error = PostgresStore::open(config).await.err().expect("it cannot be opened");
+    let error = PostgresStore::open(config).await.expect_err("it cannot be opened");
     assert_eq!(error.to_string().lines().count(), 1, "{error}");
     error
 }

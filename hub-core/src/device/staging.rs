@@ -14,7 +14,7 @@ use super::events::twin_changed;
 use crate::delivery;
 use crate::envelope::Message;
 use crate::error::{ErrorKind, HubError};
-use crate::id::Address;
+use crate::id::{Address, Epoch};
 use crate::inbox::{Connection, Post};
 use crate::security::Registered as _;
 use crate::store::{Ask, Change, Key, Op, QueueKind, Record};
@@ -103,7 +103,6 @@ impl Staging {
         else {
             return Err(HubError::not_found(of));
         };
-        let generation = identity.generation();
         let mut then = twin.clone();
         let changed = then.patch(patch, if_match, self.now, &self.setup.limits)?;
         if changed.is_empty() {
@@ -127,7 +126,7 @@ impl Staging {
         change: Change,
         of: &Address,
         documents: &Documents,
-        post: impl FnOnce(Address, crate::id::Epoch) -> Post,
+        post: impl FnOnce(Address, Epoch) -> Post,
     ) -> Change {
         let Some(at) = documents.session.at(Key::session(of)) else {
             return change.require_absent(Key::session(of));

@@ -95,9 +95,8 @@ pub(crate) async fn client() -> Client {
 }
 
 pub(crate) async fn client_at(url: &str) -> Client {
-    let (client, connection) = connect(url, NoTls)
-        .await
-        .unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    let (client, connection) =
+        connect(url, NoTls).await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
     tokio::spawn(connection);
     client
 }
