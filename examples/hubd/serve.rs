@@ -21,6 +21,7 @@ use crate::args::{Args, StoreSpec};
 use crate::certs::certificates;
 use crate::devices::register;
 use crate::keys::{Keys, policies};
+use crate::routes;
 
 /// How long the store may take until this node is part of the hub.
 const JOIN: Duration = Duration::from_secs(9);
@@ -139,7 +140,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         http = http.routes(files.router());
         builder = builder.blobs(Arc::new(files));
     }
-    let hub = builder.start()?;
+    let hub = routes::set_up(args, builder)?.start()?;
     tokio::time::timeout(JOIN, hub.joined()).await.map_err(|_| "the store does not answer")??;
     let devices = register(&hub, args).await?;
 

@@ -58,6 +58,12 @@ pub enum ErrorKind {
     UploadExpired,
     /// The device has as many uploads open as it may.
     TooManyUploads,
+    /// There is no such job.
+    JobNotFound,
+    /// There is a job of this id, or was one not long ago.
+    JobAlreadyExists,
+    /// There are as many jobs as may be that have not ended.
+    TooManyJobs,
     /// The consumer group or partition does not exist.
     NoSuchPartition,
     /// The credentials are missing, wrong or expired.

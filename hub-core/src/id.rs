@@ -98,6 +98,10 @@ id! {
     ModuleId
 }
 id! {
+    /// The id of a job.
+    JobId
+}
+id! {
     /// The name of one hub process, when several share a store.
     NodeId
 }

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod hello;
 pub mod id;
 pub mod inbox;
+pub mod job;
 pub mod limits;
 pub mod method;
 pub mod node;

@@ -134,6 +134,24 @@ pub struct Limits {
     /// Most calls in flight per identity.
     pub methods_in_flight_max: usize,
 
+    // -- jobs --
+    /// Most jobs that have not ended.
+    pub jobs_active_max: u32,
+    /// How long a job that has ended is kept, with what became of its devices.
+    pub jobs_retention: Duration,
+    /// Most jobs that have ended; the oldest go first.
+    pub jobs_kept_max: usize,
+    /// How many devices a node works on at once, over all jobs.
+    pub job_devices_in_flight_max: usize,
+    /// How many devices a job looks up at once when it starts.
+    pub job_find_max: u32,
+    /// How long after its start a job goes on that does not say.
+    pub job_execution_default: Duration,
+    /// Longest that a job may ask for.
+    pub job_execution_max: Duration,
+    /// Pause after which a job tries a device again that was not online.
+    pub job_retry_every: Duration,
+
     // -- registry --
     /// Most modules of one device.
     pub modules_per_device_max: usize,
@@ -293,6 +311,14 @@ impl Default for Limits {
             method_response_timeout_default: secs(30),
             method_connect_timeout_max: secs(300),
             methods_in_flight_max: 100,
+            jobs_active_max: 100,
+            jobs_retention: secs(30 * 24 * 3600),
+            jobs_kept_max: 1000,
+            job_devices_in_flight_max: 64,
+            job_find_max: 500,
+            job_execution_default: secs(3600),
+            job_execution_max: secs(7 * 24 * 3600),
+            job_retry_every: secs(10),
             modules_per_device_max: 50,
             bulk_max: 100,
             list_page_max: 1000,

@@ -9,7 +9,7 @@
 //! | 6 | `engine` |
 //! | 5 | the traits of `store` and `blob`, and what helps to implement them; `endpoint` |
 //! | 4 | `node` |
-//! | 3 | `device` |
+//! | 3 | `device`, `job` |
 //! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route` |
 //! | 1 | `security`, `query` |
 //! | 0 | the data of `store` and `blob`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
@@ -36,7 +36,7 @@ fn floor(module: &str) -> Option<u8> {
         "store" | "blob" => 0,
         "endpoint" => 5,
         "node" => 4,
-        "device" => 3,
+        "device" | "job" => 3,
         "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster"
         | "route" => 2,
         "security" | "query" => 1,

@@ -96,6 +96,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         device::ROUTES,
         files::ROUTES,
         service::query::ROUTES,
+        service::jobs::ROUTES,
         service::registry::ROUTES,
         service::bulk::ROUTES,
         service::twin::ROUTES,

@@ -68,6 +68,9 @@ impl Code {
             ErrorKind::TooManyUploads => {
                 Self(403_006, "DeviceMaximumActiveFileUploadLimitExceeded")
             }
+            ErrorKind::JobNotFound => Self(404_002, "JobNotFound"),
+            ErrorKind::JobAlreadyExists => Self(409_104, "JobAlreadyExists"),
+            ErrorKind::TooManyJobs => Self(429_004, "ThrottlingMaxActiveJobCountExceeded"),
             ErrorKind::NoSuchPartition => Self::NOT_FOUND,
             ErrorKind::Unauthorized => Self::UNAUTHORIZED,
             ErrorKind::Forbidden => Self::FORBIDDEN,
@@ -318,6 +321,9 @@ mod tests {
             (ErrorKind::BlobStoreRefused, 400),
             (ErrorKind::BlobNotFound, 400),
             (ErrorKind::TooManyUploads, 403),
+            (ErrorKind::JobNotFound, 404),
+            (ErrorKind::JobAlreadyExists, 409),
+            (ErrorKind::TooManyJobs, 429),
             (ErrorKind::NoSuchPartition, 404),
             (ErrorKind::Unauthorized, 401),
             (ErrorKind::Forbidden, 403),

@@ -59,9 +59,7 @@ pub(crate) fn known_kind(stored: i16) -> Option<Kind> {
 
 /// The inverse of [`queue_kind`].
 pub(crate) fn known_queue(stored: i16) -> Option<QueueKind> {
-    use QueueKind::{DeadLetter, Feedback, FeedbackPending, Inbox, Mailbox};
-    let all = [Mailbox, Inbox, FeedbackPending, Feedback, DeadLetter];
-    all.into_iter().find(|known| queue_kind(*known) == stored)
+    QueueKind::ALL.into_iter().find(|known| queue_kind(*known) == stored)
 }
 
 /// An id as text. PostgreSQL's text holds no U+0000, so this and the escape before it are written as

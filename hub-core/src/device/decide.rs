@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::effect::{Answer, Effects, Purpose};
 use super::input::Request;
 use super::job::{After, By, Found, Job, Taking};
+use super::twins::Way;
 use super::{Busy, Device, LINK_GONE, PURGE_STEP};
 use crate::delivery;
 use crate::error::HubError;
@@ -53,7 +54,7 @@ impl Device {
             Job::Call(patient) => self.call_somewhere(patient, fx),
             Job::Recall { caller, at } => self.recall(caller, at, fx),
             Job::Seek => self.seek_now(),
-            Job::Notice { epoch, version, patch } => self.notice_in(epoch, version, patch, fx),
+            Job::Notice { during, version, patch } => self.notice_in(during, version, patch, fx),
             Job::CatchUp => self.catch_up(fx),
             Job::Review { fresh: false } => {
                 self.documents.forget();
@@ -103,10 +104,13 @@ impl Device {
             Request::InvokeHere(method) => self.call_for_another(call, method, fx),
             Request::Repair(node) => self.repair(call, node, fx),
             Request::PatchTwin(patch, if_match) => {
-                self.write_twin(call, patch, if_match, false, fx);
+                self.write_twin(call, patch, if_match, Way::Patch, fx);
+            }
+            Request::PatchTwinWith(patch, if_match, also) => {
+                self.write_twin(call, patch, if_match, Way::PatchWith(also), fx);
             }
             Request::ReplaceTwin(patch, if_match) => {
-                self.write_twin(call, patch, if_match, true, fx);
+                self.write_twin(call, patch, if_match, Way::Replace, fx);
             }
             Request::Receive(lock_ms) => {
                 let lock = Duration::from_millis(lock_ms);

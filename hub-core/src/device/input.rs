@@ -6,9 +6,10 @@ use crate::envelope::Message;
 use crate::error::{CloseReason, DisconnectCause, HubError};
 use crate::frame::{Disposition, Inbound, LockToken};
 use crate::hello::{Grant, SessionMode};
-use crate::id::{CallId, Epoch, LinkId};
+use crate::id::{CallId, LinkId};
+use crate::inbox::Connection;
 use crate::method::{MethodCall, MethodReply};
-use crate::store::{DocumentRef, Item, Outcome, Record};
+use crate::store::{Change, DocumentRef, Item, Outcome, Record};
 use crate::twin::ServicePatch;
 
 /// Somebody who has been authenticated.
@@ -39,6 +40,9 @@ pub enum Request {
     InvokeHere(MethodCall),
     /// Merge into tags and desired properties, if the twin has this etag.
     PatchTwin(ServicePatch, Option<String>),
+    /// The same, in one with another change: both happen or neither. The other one touches nothing
+    /// of the device's own. Where it is refused, so is this, as `Busy`.
+    PatchTwinWith(ServicePatch, Option<String>, Box<Change>),
     /// Replace tags and desired properties, if the twin has this etag.
     ReplaceTwin(ServicePatch, Option<String>),
     /// End the session of a connection that the node with this document held, and lost.
@@ -78,9 +82,9 @@ pub enum Input {
     Changed,
     /// Another node has put a message into the mailbox, or given one back.
     Mail,
-    /// Another node has written the desired properties while the device was connected in this epoch:
-    /// their version, and the patch.
-    Desired(Epoch, u64, Bytes),
+    /// Another node has written the desired properties during this connection: their version, and
+    /// the patch.
+    Desired(Connection, u64, Bytes),
     /// Another node has made a call, or could not.
     Answered(CallId, Box<Result<MethodReply, HubError>>),
     /// Time has passed.

@@ -11,9 +11,28 @@ use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
 use crate::frame::{Interest, Outbound};
 use crate::id::{CallId, LinkId, Tag};
-use crate::inbox::Post;
+use crate::inbox::{Connection, Post};
 use crate::store::{Change, Key};
 use crate::twin::{Patch, ServicePatch, TwinChange};
+
+/// How a back end writes a twin.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Way {
+    Patch,
+    /// In one with another change.
+    PatchWith(Box<Change>),
+    Replace,
+}
+
+impl Way {
+    fn request(self, patch: ServicePatch, if_match: Option<String>) -> Request {
+        match self {
+            Self::Patch => Request::PatchTwin(patch, if_match),
+            Self::PatchWith(also) => Request::PatchTwinWith(patch, if_match, also),
+            Self::Replace => Request::ReplaceTwin(patch, if_match),
+        }
+    }
+}
 
 impl Device {
     pub(super) fn report(&mut self, job: Job, fx: &mut Effects) {
@@ -98,25 +117,21 @@ impl Device {
         call: CallId,
         patch: ServicePatch,
         if_match: Option<String>,
-        replace: bool,
+        way: Way,
         fx: &mut Effects,
     ) {
-        let request = |patch, if_match| match replace {
-            true => Request::ReplaceTwin(patch, if_match),
-            false => Request::PatchTwin(patch, if_match),
-        };
         let guard = self.documents.twin.at(Key::twin(&self.address));
-        let (Cached::Known(_, twin), Some(guard), Some(_)) =
+        let (Cached::Known(_, twin), Some(guard), Some(identity)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
-            return self.not_found(call, request(patch, if_match), fx);
+            return self.not_found(call, way.request(patch, if_match), fx);
         };
+        let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
         let etag = if_match.as_deref();
-        let result = if replace {
-            twin.replace(&patch, etag, now, limits)
-        } else {
-            twin.patch(&patch, etag, now, limits)
+        let result = match way {
+            Way::Replace => twin.replace(&patch, etag, now, limits),
+            Way::Patch | Way::PatchWith(_) => twin.patch(&patch, etag, now, limits),
         };
         match result {
             Ok(change) if !change.is_empty() => {
@@ -125,19 +140,33 @@ impl Device {
                 let mut write = Change::new().replace(&guard, twin.encode());
                 if let Some((version, patch)) = notice.clone() {
                     write = self.require_session(write);
-                    write = self.tell(write, |of, epoch| Post::Desired(of, epoch, version, patch));
+                    write = self.tell(write, |of, epoch| {
+                        Post::Desired(of, Connection { generation, epoch }, version, patch)
+                    });
+                }
+                if let Way::PatchWith(also) = &way {
+                    write = write.and((**also).clone());
                 }
                 let after = After::TwinWritten { notice };
-                let request = request(patch, if_match);
+                let request = way.request(patch, if_match);
                 self.write(Job::Ask { call, request }, write.and(event), after, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {
                 self.documents.forget();
-                let request = request(patch, if_match);
+                let request = way.request(patch, if_match);
                 self.jobs.push_front(Job::Ask { call, request });
             }
-            Ok(_) => fx.answer(call, Answer::Twin(twin.clone())),
+            Ok(_) => {
+                let Way::PatchWith(also) = &way else {
+                    return fx.answer(call, Answer::Twin(twin.clone()));
+                };
+                // The twin is written as it is: its guard is what says that it is still there.
+                let write = Change::new().replace(&guard, twin.encode()).and((**also).clone());
+                let request = way.request(patch, if_match);
+                let after = After::TwinWritten { notice: None };
+                self.write(Job::Ask { call, request }, write, after, fx);
+            }
             Err(error) => fx.fail(call, error.into()),
         }
     }

@@ -297,6 +297,12 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
             return Err(BuildError::Limit(name, "must not be zero"));
         }
     }
+    if limits.node_expiry < limits.node_beat_every * 2 || limits.node_beat_every.is_zero() {
+        return Err(BuildError::Limit("node_expiry", "must be longer than two beats"));
+    }
+    if limits.inbox_poll_every.is_zero() || limits.inbox_depth_max == 0 {
+        return Err(BuildError::Limit("inbox_poll_every", "must not be zero"));
+    }
     if limits.c2d_delivery_count_max == 0 {
         return Err(BuildError::Limit("c2d_delivery_count_max", "must not be zero"));
     }

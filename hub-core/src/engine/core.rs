@@ -50,6 +50,10 @@ pub(crate) struct Core {
     pub(crate) feedback: Notify,
     pub(crate) feedback_ready: Notify,
     pub(crate) files_ready: Notify,
+    /// A job was asked for, or cancelled.
+    pub(crate) jobs_changed: Notify,
+    /// How many more devices jobs may work on.
+    pub(crate) job_slots: Arc<Semaphore>,
     /// Where devices upload to, if anywhere.
     pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     /// Ends when the store has failed for good.
@@ -101,6 +105,8 @@ pub(crate) struct TurnedAway {
     pub(crate) connections: AtomicU64,
     /// Senders that will not learn the outcome of their message.
     pub(crate) outcomes: AtomicU64,
+    /// Direct methods that other nodes asked for.
+    pub(crate) remote_calls: AtomicU64,
 }
 
 /// What a core is made of.
@@ -129,6 +135,7 @@ impl Core {
             .queries
             .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));
         let in_flight = limits.queries_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
+        let job_slots = limits.job_devices_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
             limits,
@@ -147,6 +154,8 @@ impl Core {
             feedback: Notify::new(),
             feedback_ready: Notify::new(),
             files_ready: Notify::new(),
+            jobs_changed: Notify::new(),
+            job_slots: Arc::new(Semaphore::new(job_slots)),
             blobs: parts.blobs,
             failure: Notify::new(),
             failed: AtomicBool::new(false),

@@ -8,7 +8,7 @@ use super::hub::Hub;
 use crate::blob::BlobName;
 use crate::frame::{Inbound, Interest};
 use crate::hello::{Grant, Hello, Refusal};
-use crate::id::Address;
+use crate::id::{Address, JobId};
 use crate::security::{Principal, admit_device, admit_service};
 use crate::store::{Ask, Key, Record};
 
@@ -134,6 +134,10 @@ pub enum Action<'a> {
     ReadEvents,
     /// Query twins.
     QueryTwins,
+    /// Look at jobs.
+    ReadJobs,
+    /// Ask for this job, or cancel it. What it does to each device is not asked again.
+    WriteJob(&'a JobId),
     /// Look at routes and endpoints, or try a route.
     ReadRouting,
     /// Read identities.

@@ -152,6 +152,7 @@ fn answer(inner: &Arc<Inner>, shard: &Arc<Shard>, item: &Item, asked: Asked) {
     } else if item.deadline <= core.clock.now() {
         Some(HubError::new(ErrorKind::DeviceNotOnline, "the device's node was not there in time"))
     } else if place.is_none() {
+        core.turned_away.remote_calls.fetch_add(1, Ordering::Relaxed);
         Some(HubError::new(ErrorKind::Throttled, "the device's node makes too many calls"))
     } else {
         None

@@ -17,7 +17,7 @@ use crate::error::{ErrorKind, HubError};
 use crate::frame::{Delivery, Disposition, LockToken};
 use crate::id::{Address, SequenceNumber};
 use crate::method::{MethodCall, MethodReply};
-use crate::store::{Ask, Outcome, QueueId, Record};
+use crate::store::{Ask, Change, Outcome, QueueId, Record};
 use crate::time::Timestamp;
 use crate::twin::{ServicePatch, Twin};
 
@@ -239,6 +239,17 @@ impl Hub {
     ) -> Result<Twin, HubError> {
         let request = Request::PatchTwin(patch, if_match.map(str::to_owned));
         self.write_twin(of, request).await
+    }
+
+    /// The same, in one with another change: both happen or neither.
+    pub(super) async fn patch_twin_with(
+        &self,
+        of: &Address,
+        patch: ServicePatch,
+        if_match: Option<String>,
+        also: Change,
+    ) -> Result<Twin, HubError> {
+        self.write_twin(of, Request::PatchTwinWith(patch, if_match, Box::new(also))).await
     }
 
     /// Replaces tags and desired properties, else as [`Hub::patch_twin`].

@@ -56,6 +56,30 @@ impl MethodCall {
         self
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its payload: JSON text.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// How long the answer is waited for; zero is the hub's default.
+    #[must_use]
+    pub fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// How long an offline device is waited for.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// Checks name and payload, and fills in the default timeout.
     ///
     /// # Errors

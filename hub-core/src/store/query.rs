@@ -123,3 +123,11 @@ pub trait Query: Send + Sync + 'static {
     /// Finds twins (Q1–Q6). Dropping the future leaves nothing behind.
     async fn find(&self, find: Find<'_>) -> Result<Found, StoreError>;
 }
+
+/// For a store that is both ports of one hub.
+#[async_trait]
+impl<Q: Query + ?Sized> Query for Arc<Q> {
+    async fn find(&self, find: Find<'_>) -> Result<Found, StoreError> {
+        (**self).find(find).await
+    }
+}

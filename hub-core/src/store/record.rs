@@ -28,12 +28,21 @@ pub enum Kind {
     Cursor = 5,
     /// Settings of the hub itself (shared access policies, certificate authorities), by name.
     Setting = 6,
+    /// A job over many devices, or over the registry, by its id.
+    Job = 7,
 }
 
 impl Kind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 6] =
-        [Self::Identity, Self::Twin, Self::Session, Self::Node, Self::Cursor, Self::Setting];
+    pub const ALL: [Self; 7] = [
+        Self::Identity,
+        Self::Twin,
+        Self::Session,
+        Self::Node,
+        Self::Cursor,
+        Self::Setting,
+        Self::Job,
+    ];
 }
 
 /// The key of a document.
@@ -95,6 +104,25 @@ pub enum QueueKind {
     Upload = 6,
     /// File notifications that wait for a back end.
     FileNotification = 7,
+    /// Jobs that have not ended.
+    Job = 8,
+    /// Devices of a job: those it has to do with, and those that are done.
+    JobDevice = 9,
+}
+
+impl QueueKind {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [Self; 9] = [
+        Self::Mailbox,
+        Self::Inbox,
+        Self::FeedbackPending,
+        Self::Feedback,
+        Self::DeadLetter,
+        Self::Upload,
+        Self::FileNotification,
+        Self::Job,
+        Self::JobDevice,
+    ];
 }
 
 /// The name of a queue.
@@ -135,6 +163,12 @@ impl QueueId {
     #[must_use]
     pub fn uploads(device: &DeviceId) -> Self {
         Self { kind: QueueKind::Upload, id: device.as_str().into() }
+    }
+
+    /// The jobs of the hub that have not ended.
+    #[must_use]
+    pub fn jobs() -> Self {
+        Self { kind: QueueKind::Job, id: "".into() }
     }
 
     /// The hub's file notifications.

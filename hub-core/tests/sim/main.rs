@@ -22,6 +22,7 @@ mod invariants;
 mod links;
 mod oracle;
 mod rng;
+mod roster;
 mod store;
 mod workload;
 mod world;

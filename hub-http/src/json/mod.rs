@@ -2,6 +2,7 @@
 
 pub(crate) mod event;
 pub(crate) mod identity;
+pub(crate) mod job;
 pub(crate) mod twin;
 
 use bytes::BufMut;

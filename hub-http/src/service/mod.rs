@@ -5,6 +5,7 @@ pub(crate) mod c2d;
 pub(crate) mod events;
 pub(crate) mod feedback;
 pub(crate) mod files;
+pub(crate) mod jobs;
 pub(crate) mod method;
 pub(crate) mod query;
 pub(crate) mod registry;

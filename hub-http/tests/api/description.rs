@@ -27,6 +27,7 @@ fn filled(path: &str) -> String {
         .replace("{moduleId}", "m1")
         .replace("{lockToken}", &"0".repeat(48))
         .replace("{correlationId}", &"0".repeat(64))
+        .replace("{jobId}", "j1")
         .replace("{group}", "g")
         .replace("{partition}", "0")
 }
@@ -161,6 +162,7 @@ async fn answers_are_as_described() {
     let none: &[(&str, &str)] = &[];
     let bulk = r#"[{"id":"d1","importMode":"create"},{"id":"d2","tags":{"a.b":1}}]"#;
     let twin = r#"{"tags":{"a":1},"properties":{"desired":{"b":[1,{"c":"d"}]}}}"#;
+    let job = r#"{"type":"scheduleUpdateTwin","queryCondition":"*","updateTwin":{"tags":{"c":1}}}"#;
     for (method, template, body) in [
         (Method::PUT, device, edge),
         (Method::PUT, device, edge),
@@ -188,6 +190,10 @@ async fn answers_are_as_described() {
             r#"{"next":1}"#,
         ),
         (Method::GET, "/messages/events/ConsumerGroups/{group}/Partitions/{partition}/cursor", ""),
+        (Method::PUT, "/jobs/v2/{jobId}", job),
+        (Method::GET, "/jobs/v2/{jobId}", ""),
+        (Method::GET, "/jobs/v2/query", ""),
+        (Method::POST, "/jobs/v2/{jobId}/cancel", ""),
         (Method::GET, "/openapi.json", ""),
         (Method::GET, "/$iothub/websocket", ""),
     ] {

@@ -3,12 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use hub_core::store::QueueKind;
+
 use super::checkpoint::Meta;
 use super::run::{Core, Shared, Tuning};
 use crate::codec::long;
 use crate::disk::{Disk, read_all};
 use crate::error::OpenError;
-use crate::journal::op::{Op, QUEUE_KINDS};
+use crate::journal::op::Op;
 use crate::journal::scan::{self, End, Whole};
 use crate::journal::segment::{self, BadHeader, DATA, NEXT, Segment};
 use crate::journal::summary::Summary;
@@ -181,7 +183,7 @@ impl Opening {
         }
         self.state.recall.all_saved();
         self.state.version = meta.version;
-        for (kind, last) in QUEUE_KINDS.into_iter().zip(&meta.lasts) {
+        for (kind, last) in QueueKind::ALL.into_iter().zip(&meta.lasts) {
             let shelf = self.state.shelf_mut(kind);
             shelf.last = shelf.last.max(*last);
         }

@@ -107,18 +107,8 @@ pub(crate) fn kind(byte: u8) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| *kind as u8 == byte)
 }
 
-pub(crate) const QUEUE_KINDS: [QueueKind; 7] = [
-    QueueKind::Mailbox,
-    QueueKind::Inbox,
-    QueueKind::FeedbackPending,
-    QueueKind::Feedback,
-    QueueKind::DeadLetter,
-    QueueKind::Upload,
-    QueueKind::FileNotification,
-];
-
 pub(crate) fn queue_kind(byte: u8) -> Option<QueueKind> {
-    QUEUE_KINDS.into_iter().find(|kind| *kind as u8 == byte)
+    QueueKind::ALL.into_iter().find(|kind| *kind as u8 == byte)
 }
 
 fn time(fields: &mut Fields<'_>) -> Option<Timestamp> {

@@ -27,6 +27,7 @@ use self::order::{Key, Place};
 use self::row::{Row, both, parts_of, parts_of_path};
 use self::token::{After, Token};
 use super::hub::Hub;
+use super::jobs::query_page;
 use super::registry::TwinState;
 use crate::error::{ErrorKind, HubError};
 use crate::query::{Case, Collection, Fields as _, Item, Query, Select, Source};
@@ -110,7 +111,7 @@ impl Hub {
         let left = token.as_ref().map_or(query.top, |token| token.left);
         let wanted = left.map_or(size, |left| size.min(u32::try_from(left).unwrap_or(u32::MAX)));
         let Some(population) = population(query.from) else {
-            return Ok(QueryPage { rows: QueryRows::Jobs(Vec::new()), continuation: None });
+            return self.jobs_page(query, token, wanted, left).await;
         };
         let run = Run {
             hub: self,
@@ -130,6 +131,49 @@ impl Hub {
             Ok(page) => page,
             Err(_) => Err(HubError::new(ErrorKind::Unavailable, "the query took too long")),
         }
+    }
+}
+
+impl Hub {
+    /// A page of `devices.jobs`, in the order of the jobs' ids.
+    async fn jobs_page(
+        &self,
+        query: &Query,
+        token: Option<Token>,
+        wanted: u32,
+        left: Option<u64>,
+    ) -> Result<QueryPage, HubError> {
+        if !query.order_by.is_empty() {
+            return Err(HubError::argument("devices.jobs has an order of its own"));
+        }
+        let after = match token.map(|token| token.after) {
+            None => None,
+            Some(After::Id(id)) => Some(id),
+            Some(After::Place(_)) => {
+                return Err(HubError::argument("the continuation does not belong to this query"));
+            }
+        };
+        if wanted == 0 {
+            return Ok(QueryPage { rows: QueryRows::Jobs(Vec::new()), continuation: None });
+        }
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let answer = async {
+            let slots = &self.core().queries_in_flight;
+            let slot = slots.acquire().await;
+            let _slot = slot.map_err(|_| HubError::new(ErrorKind::Unavailable, "the hub stops"))?;
+            query_page(self, &query.filter, after, wanted).await
+        };
+        let (rows, next) = match tokio::time::timeout(self.limits().call_timeout, answer).await {
+            Ok(page) => page?,
+            Err(_) => {
+                return Err(HubError::new(ErrorKind::Unavailable, "the query took too long"));
+            }
+        };
+        let given = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        let left = left.map(|left| left.saturating_sub(given));
+        let next = next.filter(|_| left != Some(0));
+        let continuation = next.map(|next| Token::new(query, After::Id(next), left).encode());
+        Ok(QueryPage { rows: QueryRows::Jobs(rows), continuation })
     }
 }
 
