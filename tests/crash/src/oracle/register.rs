@@ -86,14 +86,10 @@ impl Register {
     /// A write was acknowledged.
     pub fn acknowledge(&mut self, whose: &str, number: u64, version: u64, findings: &mut Findings) {
         self.attempt = None;
-        let expected = self.version + 1;
-        if version != expected {
-            let last = self.number;
+        let (last, at) = (self.number, self.version);
+        if version <= at || version > at + 1 + self.late() {
             findings.add(Kind::Order, 1, || {
-                format!(
-                    "{whose}: write {number} has version {version}; {last} had {}",
-                    expected - 1
-                )
+                format!("{whose}: write {number} has version {version}; {last} had {at}")
             });
         }
         self.settle(number, version);
