@@ -109,7 +109,8 @@ async fn a_call_whose_end_nobody_knows_is_not_made_again() {
     let event = tokio::time::timeout(Duration::from_secs(60), before.next()).await.unwrap();
     assert!(matches!(event, DeviceEvent::Method(..)), "{event:?}");
     // The node is gone before the answer comes.
-    drop((before, hub));
+    drop(hub);
+    drop(before);
     let hub = world.start();
     hub.joined().await.unwrap();
     let mut after = device(&hub, "d0").await;
