@@ -79,6 +79,16 @@ impl Runner {
         }
     }
 
+    /// Waits until a slot is free, or it is time to look again.
+    async fn wait_for_slot(&self, slots: &Semaphore) {
+        tokio::select! {
+            // Given back at once: what is to be done is decided anew.
+            _ = slots.acquire() => {}
+            () = self.hub.inner.core.jobs_changed.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+
     fn jobs(&self) -> Jobs<'_> {
         self.hub.jobs()
     }
@@ -108,14 +118,12 @@ impl Runner {
         }
         let complete = *finding == Finding::Complete;
         let slots = &self.hub.inner.core.job_slots;
-        let permits = if complete {
-            tokio::select! {
-                permits = some_of(slots) => permits,
-                () = tokio::time::sleep(LOOK_EVERY) => return Ok(Turn::Go),
-            }
-        } else {
-            at_once(slots)
-        };
+        let permits = at_once(slots);
+        if permits.is_empty() && complete {
+            self.wait_for_slot(slots).await;
+            // The job may have been cancelled meanwhile.
+            return Ok(Turn::Go);
+        }
         let asked = permits.len();
         let taken = self.take(&job, asked, now).await?;
         let count = taken.len();
@@ -220,11 +228,4 @@ impl Runner {
 /// Those slots that are free now.
 fn at_once(slots: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
     std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()).collect()
-}
-
-/// Waits for a slot, and takes all that are free then.
-async fn some_of(slots: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
-    // Never closed.
-    let first = slots.clone().acquire_owned().await.ok();
-    first.into_iter().chain(at_once(slots)).collect()
 }
