@@ -46,8 +46,8 @@ async fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<
     let dir = match &args.store {
         Some(StoreSpec::Memory) => return Ok((Hub::builder(MemoryStore::new()), None)),
         Some(StoreSpec::Postgres(config)) => {
-            let store = PostgresStore::open(config.as_ref().clone()).await?;
-            return Ok((Hub::builder(store), None));
+            let store = Arc::new(PostgresStore::open(config.as_ref().clone()).await?);
+            return Ok((Hub::builder_on(store.clone()).queries(store), None));
         }
         Some(StoreSpec::File(dir)) => dir.clone(),
         None => args.data_dir.join("store"),

@@ -1,6 +1,7 @@
 //! What needs a PostgreSQL: the example with a transaction, and hubd on a database.
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "tests fail by panicking"
