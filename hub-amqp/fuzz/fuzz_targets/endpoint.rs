@@ -19,9 +19,9 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
         // An open connection with a session on channel 0.
         whole.extend(b"AMQP\x00\x01\x00\x00");
         whole.extend(b"\x00\x00\x00\x11\x02\x00\x00\x00\x00\x53\x10\xc0\x04\x01\xa1\x01c");
-        whole.extend(b"\x00\x00\x00\x16\x02\x00\x00\x00\x00\x53\x11\xc0\x09\x04\x40\x43\x52\x08");
-        whole.extend(b"\x52\x08\x43\x43");
-        whole.truncate(8 + 17 + 22);
+        whole.extend(
+            b"\x00\x00\x00\x14\x02\x00\x00\x00\x00\x53\x11\xc0\x07\x04\x40\x43\x52\x08\x52\x08",
+        );
     }
     whole.extend(bytes);
     let mut rest = whole.as_slice();
