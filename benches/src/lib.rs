@@ -19,6 +19,7 @@ pub mod mqtt_codec;
 pub mod node;
 pub mod query;
 mod random;
+pub mod routing;
 pub mod twin;
 
 use std::error::Error;
@@ -123,6 +124,7 @@ pub fn all() -> Vec<Named> {
         .chain(Named::of::<twin::ReportPatch>())
         .chain(Named::of::<twin::Load>())
         .chain(Named::of::<query::Route>())
+        .chain(Named::of::<routing::Ingest>())
         .chain(Named::of::<mqtt_codec::Decode>())
         .chain(Named::of::<mqtt_codec::Encode>())
         .chain(Named::of::<engine::Telemetry>())

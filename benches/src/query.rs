@@ -35,7 +35,7 @@ impl fmt::Display for Routes {
     }
 }
 
-const PROPERTIES: [&str; 10] = [
+pub(crate) const PROPERTIES: [&str; 10] = [
     "level = 'critical'",
     "level = 'critical' AND kind = 'alarm'",
     "as_number(temperature) > 50",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
+use hub_core::envelope::EventSource;
 use hub_core::id::NodeId;
 use hub_core::security::{Rights, SymmetricKey};
 use hub_store_postgres::{OpenError, PostgresConfig};
@@ -69,6 +70,13 @@ pub(crate) struct Args {
     /// Partitions of the built-in event log
     #[arg(long, value_name = "N", default_value_t = hub_core::engine::PARTITIONS_DEFAULT)]
     pub(crate) partitions: u16,
+    /// Routes and endpoints: a JSON array of routes, or an object
+    #[arg(long, value_name = "FILE")]
+    pub(crate) routes: Option<PathBuf>,
+    /// Besides telemetry, put these events into the built-in event log: twinChangeEvents,
+    /// deviceLifecycleEvents, deviceConnectionStateEvents
+    #[arg(long = "event-source", value_name = "NAME")]
+    pub(crate) event_sources: Vec<SourceName>,
     /// Name of this node; random otherwise
     #[arg(long, value_name = "NAME")]
     pub(crate) node_name: Option<Node>,
@@ -179,6 +187,23 @@ impl FromStr for DeviceSpec {
             Some((id, key)) => Ok(Self { id: id.to_owned(), key: Some(key.parse()?) }),
             None => Ok(Self { id: text.to_owned(), key: None }),
         }
+    }
+}
+
+/// A source of events that the hub makes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SourceName(pub(crate) EventSource);
+
+impl FromStr for SourceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let made = |source: &EventSource| *source != EventSource::Telemetry;
+        EventSource::from_name(text).filter(made).map(Self).ok_or_else(|| {
+            let names: Vec<_> =
+                EventSource::ALL.iter().skip(1).map(|source| source.name()).collect();
+            format!("an event source is one of {}", names.join(", "))
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod certs;
 mod devices;
 mod keys;
 mod ready;
+mod routes;
 mod runtime;
 mod serve;
 

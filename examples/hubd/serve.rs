@@ -21,6 +21,7 @@ use crate::args::{Args, StoreSpec};
 use crate::certs::certificates;
 use crate::devices::register;
 use crate::keys::{Keys, policies};
+use crate::routes;
 
 /// How long the store may take until this node is part of the hub.
 const JOIN: Duration = Duration::from_secs(9);
@@ -45,8 +46,8 @@ async fn store(args: &Args) -> Result<(HubBuilder, Option<Arc<FileStore>>), Box<
     let dir = match &args.store {
         Some(StoreSpec::Memory) => return Ok((Hub::builder(MemoryStore::new()), None)),
         Some(StoreSpec::Postgres(config)) => {
-            let store = PostgresStore::open(config.as_ref().clone()).await?;
-            return Ok((Hub::builder(store), None));
+            let store = Arc::new(PostgresStore::open(config.as_ref().clone()).await?);
+            return Ok((Hub::builder_on(store.clone()).queries(store), None));
         }
         Some(StoreSpec::File(dir)) => dir.clone(),
         None => args.data_dir.join("store"),
@@ -139,7 +140,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         http = http.routes(files.router());
         builder = builder.blobs(Arc::new(files));
     }
-    let hub = builder.start()?;
+    let hub = routes::set_up(args, builder)?.start()?;
     tokio::time::timeout(JOIN, hub.joined()).await.map_err(|_| "the store does not answer")??;
     let devices = register(&hub, args).await?;
 

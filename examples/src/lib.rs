@@ -16,6 +16,7 @@ macro_rules! pages {
 pages! {
     readme = "README.md",
     delivery = "docs/delivery.md",
+    queries = "docs/queries.md",
     twins = "docs/twins.md",
     writing_a_store = "docs/writing-a-store.md",
     writing_a_transport = "docs/writing-a-transport.md",

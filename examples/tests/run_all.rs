@@ -75,6 +75,20 @@ fn embed_in_axum() {
 }
 
 #[test]
+fn file_upload() {
+    check(
+        "file-upload",
+        &[
+            "device    asks: 200, it may write cam/door/1.jpg",
+            "device    writes: 201",
+            "device    tells: 204",
+            "back end  hears of cam/door/1.jpg with 20 bytes",
+            "back end  reads \"not really a picture\"",
+        ],
+    );
+}
+
+#[test]
 fn custom_auth() {
     check(
         "custom-auth",

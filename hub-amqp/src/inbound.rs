@@ -253,12 +253,15 @@ pub enum TwinQuestion {
     Ignore,
 }
 
+/// The id of a question, with its type.
+type Id = Option<Box<[u8]>>;
+
 /// Reads a question about the twin, and the id to answer it with.
 ///
 /// # Errors
 /// `com.microsoft:argument-error` for an operation that there is none; else as
 /// [`cloud_to_device`].
-pub fn twin_question(payload: &[u8]) -> Result<(TwinQuestion, Option<Box<[u8]>>), AmqpError> {
+pub fn twin_question(payload: &[u8]) -> Result<(TwinQuestion, Id), AmqpError> {
     let message = Message::read(payload)?;
     let annotation = |name: &str| message.annotations.find(name);
     let operation = annotation("operation")?.and_then(Value::as_text).unwrap_or("");

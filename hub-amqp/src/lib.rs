@@ -53,6 +53,10 @@
 //! [`AmqpLimits`] has what one connection may hold, [`hub_core::Limits`] what all protocols share:
 //! `connections_max`, `handshake_timeout`, `peer_write_bytes_max` and the sizes of messages. A
 //! receiver of events holds no more than its credit lets it be sent, and no more than one page.
+//!
+//! Measured on Linux, release profile, ten thousand links on ten connections: an idle link takes
+//! about 1.1 KiB, a reader that has credit and waits for events about 2 KiB, an idle connection
+//! without TLS some 50 KiB.
 
 pub mod address;
 pub mod codec;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use hub_core::delivery::FeedbackRecord;
-use hub_core::engine::{FeedbackBatch, PartitionInfo};
-use hub_core::envelope::{Ack, Event, EventSource, Property, SystemProperty};
+use hub_core::engine::{FeedbackBatch, PartitionInfo, ReceivedFileNotification};
+use hub_core::envelope::{Ack, Event, Property, SystemProperty};
 use hub_core::frame::{Delivery, MethodRef};
 use hub_core::{Address, HubError, Timestamp};
 use serde_json::{Value as Json, json};
@@ -65,12 +65,8 @@ impl EventWriter {
         self.annotations(&mut message, event);
         self.properties(&mut message, event);
         let application = event.properties.application();
-        let schema = hub_schema(event);
-        if !application.is_empty() || schema.is_some() {
+        if !application.is_empty() {
             let mut map = message.application();
-            if let Some(schema) = schema {
-                map.text_key(SystemProperty::MessageSchema.name()).text(schema);
-            }
             for (name, value) in application {
                 map.text_key(name).text_or_null(value);
             }
@@ -143,14 +139,6 @@ impl EventWriter {
     }
 }
 
-/// The schema of an event that the hub made stands among its application properties.
-fn hub_schema(event: &Event) -> Option<&str> {
-    if event.source == EventSource::Telemetry {
-        return None;
-    }
-    event.system(SystemProperty::MessageSchema)
-}
-
 /// The system properties that AMQP has no field for.
 fn annotated(map: &mut MapWriter<'_>, event: &Event) {
     const NAMES: [SystemProperty; 8] = [
@@ -177,9 +165,6 @@ fn annotated(map: &mut MapWriter<'_>, event: &Event) {
         return;
     }
     for (name, value) in NAMES.iter().zip(values) {
-        if *name == SystemProperty::MessageSchema && event.source != EventSource::Telemetry {
-            continue;
-        }
         if let Some(value) = value {
             map.symbol_key(name.name()).text(value);
         }
@@ -337,6 +322,26 @@ pub fn feedback(out: &mut Vec<u8>, batch: &FeedbackBatch, hub: &str, now: Timest
         (&id, hub),
         (enqueued, batch.deliveries),
         &Json::Array(records),
+    );
+}
+
+/// Writes a file notification. `hub` is the hub's name.
+pub fn file_notification(out: &mut Vec<u8>, received: &ReceivedFileNotification, hub: &str) {
+    let notification = &received.notification;
+    let content_type = "application/vnd.microsoft.iothub.filenotification.json";
+    service_bound(
+        out,
+        ("/messages/serviceBound/filenotifications", content_type),
+        (&received.token.to_string(), hub),
+        (notification.enqueued, received.deliveries),
+        &json!({
+            "deviceId": notification.device_str(),
+            "blobUri": notification.url,
+            "blobName": notification.blob.as_str(),
+            "lastUpdatedTime": notification.modified.to_string(),
+            "blobSizeInBytes": notification.size,
+            "enqueuedTimeUtc": notification.enqueued.to_string(),
+        }),
     );
 }
 

@@ -104,7 +104,6 @@ impl BlobDirectory {
     }
 
     /// The routes of the container, for a server that clients reach under the base URL.
-    #[must_use]
     pub fn router(&self) -> Router {
         serve::router(self.inner.clone())
     }

@@ -24,6 +24,8 @@ mod links;
 mod oracle;
 #[path = "../tests/sim/rng.rs"]
 mod rng;
+#[path = "../tests/sim/roster.rs"]
+mod roster;
 #[path = "../tests/sim/store.rs"]
 mod store;
 #[path = "../tests/sim/workload.rs"]

@@ -19,11 +19,13 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hub_core::engine::{Hub, HubBuilder, ManualClock};
-use hub_core::envelope::Message;
+use hub_core::endpoint::{Failure, FailureKind, Outgoing};
+use hub_core::engine::{HandlerEndpoint, Hub, HubBuilder, ManualClock};
+use hub_core::envelope::{EventSource, Message};
 use hub_core::frame::{Disposition, Inbound, Interest, Outbound};
 use hub_core::id::Tag;
 use hub_core::method::MethodCall;
+use hub_core::route::RouteSpec;
 use hub_core::store::StoreErrorKind;
 use hub_core::twin::ServicePatch;
 use metrics::{
@@ -290,8 +292,24 @@ async fn every_documented_metric_moves_and_no_other_is_there() {
         limits.connections_max = 1;
         limits.link_window = 3;
     });
-    let (hub, store) = named("one", |builder| builder.limits(few)).await;
+    // The first event that an endpoint gets it refuses, and takes all others.
+    let refused = std::sync::atomic::AtomicBool::new(false);
+    let picky = HandlerEndpoint::new(move |_: Outgoing| {
+        let first = !refused.swap(true, std::sync::atomic::Ordering::SeqCst);
+        let failure = Failure::new(FailureKind::Refused, "as told");
+        std::future::ready(if first { Err(failure) } else { Ok(()) })
+    });
+    let route = RouteSpec::new("twins", EventSource::TwinChange, "true", "picky");
+    let builder =
+        |builder: HubBuilder| builder.limits(few).endpoint("picky", picky).routes([route]);
+    let (hub, store) = named("one", builder).await;
     everything(&hub, &store).await;
+    let delivered = |series: &Series| series.labels["outcome"] == "delivered";
+    until(|| {
+        let events = KEPT.of("one").remove("hub_endpoint_events_total");
+        events.is_some_and(|all| all.iter().any(delivered))
+    })
+    .await;
 
     let (documented, reported) = (documented(), reported("one"));
     assert_eq!(reported, documented);
@@ -299,7 +317,8 @@ async fn every_documented_metric_moves_and_no_other_is_there() {
         assert!(all.iter().any(|series| series.most > 0.0), "{name} has not moved: {all:?}");
         for series in all {
             for (label, word) in &series.labels {
-                let free = ["hub", "protocol", "shard", "operation"].contains(&label.as_str());
+                let free =
+                    ["hub", "protocol", "shard", "operation", "endpoint"].contains(&label.as_str());
                 assert!(free || PAGE.contains(&format!("`{word}`")), "{name}: {label}={word}");
             }
         }

@@ -121,7 +121,8 @@ impl HttpEndpointConfig {
         if let Some(name) = &self.bad_header {
             return Err(ConfigError::Header(name.clone()));
         }
-        for (name, bound) in [("connect_timeout", self.connect_timeout), ("timeout", self.timeout)] {
+        for (name, bound) in [("connect_timeout", self.connect_timeout), ("timeout", self.timeout)]
+        {
             if bound.is_zero() {
                 return Err(ConfigError::Zero(name));
             }
@@ -165,7 +166,9 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused() {
-        for url in ["", "/path", "example.net", "ftp://example.net/", "http://", "https:///x", "a b"] {
+        for url in
+            ["", "/path", "example.net", "ftp://example.net/", "http://", "https:///x", "a b"]
+        {
             let config = HttpEndpointConfig::new(url);
             assert_eq!(refused(config), ConfigError::Url(url.to_owned()), "{url}");
         }

@@ -108,11 +108,7 @@ impl HttpEndpoint {
         }
     }
 
-    fn request(
-        &self,
-        batch: &Outgoing,
-        events: &[Event],
-    ) -> Result<Request<Full<Bytes>>, Failure> {
+    fn request(&self, batch: &Outgoing, events: &[Event]) -> Result<Request<Full<Bytes>>, Failure> {
         let mut body = vec![b'['];
         for (index, event) in events.iter().enumerate() {
             if index > 0 {

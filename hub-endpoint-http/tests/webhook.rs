@@ -1,10 +1,5 @@
 //! Webhooks against servers that do as they should, and servers that do not.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

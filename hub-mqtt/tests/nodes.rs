@@ -1,5 +1,5 @@
 //! A device that moves between two nodes of one hub, each with a listener of its own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -85,10 +85,11 @@ impl Machine {
         self.disk.world().last.clone()
     }
 
-    /// The machine when the power is back, without faults. A store that is still open goes on with the
-    /// old one.
+    /// The machine when the power is back, without faults. For a store that is still open on the old one,
+    /// nothing works from then on.
     #[must_use]
     pub fn after_power_loss(&self, seed: u64) -> Self {
+        self.freeze();
         let mut random = Random::new(seed);
         let disk = self.disk.after_power_loss(&mut random);
         let tree = self.tree.after_power_loss(&disk, &mut random);
@@ -98,8 +99,18 @@ impl Machine {
     /// The machine after the process was killed: everything written is there, synced or not.
     #[must_use]
     pub fn after_kill(&self) -> Self {
+        self.freeze();
         let disk = self.disk.after_kill();
         let tree = self.tree.after_kill(&disk);
         Self { disk, tree }
+    }
+
+    /// Stops the machine. Disk and tree are looked at one after the other, and a store that went on
+    /// between the two would leave a state that is newer than its journal.
+    fn freeze(&self) {
+        let world = &mut *self.disk.world();
+        let now = world.operations;
+        let at = world.faults.power_lost_at.map_or(now, |at| at.min(now));
+        world.faults.power_lost_at = Some(at);
     }
 }

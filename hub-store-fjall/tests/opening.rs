@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hub_core::id::{Partition, SequenceNumber};
 use hub_core::store::{
-    Ask, Batch, BatchId, Change, Entries, Key, Kind, Push, QueueId, QueueKind, Record, Store,
+    Ask, Batch, BatchId, Change, Entries, Key, Kind, Push, QueueId, QueueKind, Record, Seek, Store,
 };
 use hub_core::time::Timestamp;
 use hub_store_fjall::{FileStore, FileStoreConfig, OpenError};
@@ -152,6 +152,35 @@ fn a_missing_segment_is_named() {
     }
     let said = said(open(scratch.path()));
     assert!(said.contains("0000000000000001.seg: damaged (missing"), "{said}");
+}
+
+/// What `docs/durability.md` says to do about a damaged segment that the state does not need.
+#[test]
+fn a_damaged_old_segment_can_be_given_up_with_those_before_it() {
+    let scratch = Scratch::new();
+    let store = open(scratch.path()).unwrap();
+    (1..=1500).for_each(|number| commit(&store, number));
+    block_on(store.close());
+    let file = |number: u32, kind: &str| scratch.path().join(format!("{number:016x}.{kind}"));
+    let mut bytes = fs::read(file(3, "seg")).unwrap();
+    bytes[2000] ^= 1;
+    fs::write(file(3, "seg"), bytes).unwrap();
+    // It is read when the store opens only if its index is missing too.
+    fs::remove_file(file(3, "idx")).unwrap();
+    let said = said(open(scratch.path()));
+    assert!(said.contains("0000000000000003.seg: damaged (at byte"), "{said}");
+    for number in 1..=3 {
+        fs::remove_file(file(number, "seg")).unwrap();
+        drop(fs::remove_file(file(number, "idx")));
+    }
+    let store = open(scratch.path()).unwrap();
+    let oldest = block_on(store.seek(LOG, Seek::Oldest)).unwrap();
+    let kept = block_on(store.tail(LOG, SequenceNumber(1), NonZeroU32::MAX)).unwrap();
+    assert!(oldest.0 > 1 && oldest.0 < 1500, "{oldest}");
+    let numbers: Vec<u64> = kept.iter().map(|entry| entry.sequence.0).collect();
+    assert_eq!(numbers, (oldest.0..=1500).collect::<Vec<_>>());
+    assert_eq!(block_on(store.scan(Kind::Twin, None, NonZeroU32::MAX)).unwrap().len(), 1500);
+    assert_eq!(block_on(store.seek(LOG, Seek::Next)).unwrap().0, 1501);
 }
 
 /// Bits flipped in fjall's files: what is read afterwards is right, or there is an error, or fjall

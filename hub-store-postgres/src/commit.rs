@@ -115,7 +115,7 @@ async fn roll_back(session: &Session) -> Result<(), StoreError> {
 }
 
 /// How many calls of [`looks`] come before those that give rows.
-fn makes(named: &Named) -> usize {
+pub(crate) fn makes(named: &Named) -> usize {
     [named.partitions.is_empty(), named.pushed.is_empty(), named.absent.is_empty()]
         .iter()
         .filter(|empty| !**empty)
@@ -146,7 +146,9 @@ pub(crate) fn looks(named: &Named, batch: Option<BatchId>) -> Vec<Call<'_>> {
 }
 
 /// What the locking calls have found.
-fn locked(rows: &mut impl Iterator<Item = Vec<Row>>) -> Result<Locked, tokio_postgres::Error> {
+pub(crate) fn locked(
+    rows: &mut impl Iterator<Item = Vec<Row>>,
+) -> Result<Locked, tokio_postgres::Error> {
     let mut locked = Locked::default();
     for row in rows.next().unwrap_or_default() {
         let version: i64 = row.try_get(2)?;
@@ -294,12 +296,21 @@ fn push(plan: &Plan) -> Call<'_> {
 
 /// The last call of a transaction: the log, and the answer to the batch, if it is one.
 pub(crate) fn finish(plan: &Plan, batch: Option<BatchId>) -> Call<'_> {
+    let pushed = plan.based_queues();
+    let pushes: Vec<_> = pushed.clone().map(|(_, depth)| depth.pushes).collect();
+    let packed = batch.map(|_| plan.drafts.pack()).unwrap_or_default();
+    let id = batch.map(|batch| Uuid(batch.0));
+    let sql = match (id.is_some() && pushes.is_empty(), plan.appends.is_empty()) {
+        (true, true) => return Call::new(Sql::Answer).with(id).with(packed),
+        (true, false) => Sql::FinishLog,
+        (false, _) => Sql::Finish,
+    };
     let appends = plan.appends.iter();
     let part = |append: &crate::plan::Append| i32::from(append.partition.0);
     let parts: Vec<_> = appends.clone().map(part).collect();
     let counts: Vec<_> = appends.clone().map(|append| append.count).collect();
     let untils: Vec<_> = appends.clone().map(|append| append.until).collect();
-    let call = Call::new(Sql::Finish).with(parts).with(counts).with(untils);
+    let call = Call::new(sql).with(parts).with(counts).with(untils);
     let chunks = appends.flat_map(|append| append.chunks.iter().map(move |chunk| (append, chunk)));
     let parts: Vec<_> = chunks.clone().map(|(append, _)| part(append)).collect();
     let offsets: Vec<_> = chunks.clone().map(|(_, chunk)| chunk.offset).collect();
@@ -310,9 +321,9 @@ pub(crate) fn finish(plan: &Plan, batch: Option<BatchId>) -> Call<'_> {
     let bodies: Vec<&[u8]> = chunks.map(|(_, chunk)| &*chunk.body).collect();
     let call = call.with(parts).with(offsets).with(counts).with(ats).with(untils);
     let call = call.with(places).with(bodies);
-    let pushed = plan.based_queues();
-    let pushes: Vec<_> = pushed.clone().map(|(_, depth)| depth.pushes).collect();
-    let call = queues(call, pushed.map(|(queue, _)| queue)).with(pushes);
-    let packed = batch.map(|_| plan.drafts.pack()).unwrap_or_default();
-    call.with(batch.map(|batch| Uuid(batch.0))).with(packed)
+    let call = match sql {
+        Sql::FinishLog => call,
+        _ => queues(call, pushed.map(|(queue, _)| queue)).with(pushes),
+    };
+    call.with(id).with(packed)
 }

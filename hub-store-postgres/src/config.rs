@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use hub_core::query::{Path, Step};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use crate::error::OpenError;
@@ -47,6 +48,7 @@ pub enum TlsMode {
 /// | `sslrootcert` | a file of certificate authorities, PEM | none |
 /// | `sslcert`, `sslkey` | this client's certificate chain and key, PEM | none |
 /// | `pool` | [`PostgresConfig::connections_max`] | 8 |
+/// | `index` | [`PostgresConfig::index`]; several with commas between them | none |
 ///
 /// Several hosts may be given (`host1,host2`): the one that takes writes is used, now and after a
 /// failover.
@@ -65,6 +67,7 @@ pub struct PostgresConfig {
     pub(crate) segment_age: Duration,
     pub(crate) batch_age: Duration,
     pub(crate) synced: bool,
+    pub(crate) indexes: Vec<Path>,
 }
 
 impl fmt::Debug for PostgresConfig {
@@ -94,7 +97,8 @@ impl FromStr for PostgresConfig {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some((
-                    name @ ("schema" | "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "pool"),
+                    name @ ("schema" | "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "pool"
+                    | "index"),
                     value,
                 )) => {
                     ours.push((name, decoded(value)?));
@@ -117,6 +121,11 @@ impl FromStr for PostgresConfig {
         }
         config.checked()
     }
+}
+
+/// Whether a step leads to what the hub keeps beside values.
+fn is_own(step: &Step) -> bool {
+    matches!(step, Step::Member(name) if name.starts_with('$') || name.contains('\0'))
 }
 
 /// What an error says, and what is behind it.
@@ -175,6 +184,7 @@ impl PostgresConfig {
             segment_age: Duration::from_secs(3600),
             batch_age: Duration::from_secs(900),
             synced: true,
+            indexes: Vec::new(),
         }
     }
 
@@ -249,6 +259,27 @@ impl PostgresConfig {
         self
     }
 
+    /// Keeps an index on a value of twins, by which queries find them: `tags.site`, or
+    /// `properties.reported.firmware.version`. It is made when the store is opened, which takes time and
+    /// holds writes up where there are many twins, and stays until it is dropped by hand.
+    ///
+    /// An index costs something with every write of a document: none is kept unless asked for.
+    ///
+    /// # Errors
+    /// [`OpenError::Url`] if the text is no path of a value in `tags`, `properties.desired` or
+    /// `properties.reported`; versions and metadata are none.
+    pub fn index(mut self, path: &str) -> Result<Self, OpenError> {
+        let bad = || OpenError::url(format!("{path} is no path of a value in twins"));
+        let path: Path = path.trim().parse().map_err(|_| bad())?;
+        if !path.is_twin_value() || path.steps().iter().any(is_own) {
+            return Err(bad());
+        }
+        if !self.indexes.contains(&path) {
+            self.indexes.push(path);
+        }
+        Ok(self)
+    }
+
     /// Acknowledges before the server has synced (`synchronous_commit = off`). A crash of the server
     /// may lose the last moments: the store then calls itself
     /// [`Volatile`](hub_core::store::Durability::Volatile). For tests and for data that can be had
@@ -265,6 +296,11 @@ impl PostgresConfig {
             "sslrootcert" => self.authorities = Some(value.into()),
             "sslcert" => self.certificate = Some(value.into()),
             "sslkey" => self.key = Some(value.into()),
+            "index" => {
+                for path in value.split(',') {
+                    self = self.index(path)?;
+                }
+            }
             "pool" => {
                 let connections = value.parse().ok().filter(|n| (2..=100).contains(n));
                 let bad = || OpenError::url("pool is not a number from 2 to 100");

@@ -16,6 +16,9 @@
 //! A hub is a schema: stores on the same database and schema are nodes of one hub, those on another
 //! schema know nothing of it.
 //!
+//! An application that keeps its own tables in the same database can change them and the hub in one
+//! transaction: [`Stage`].
+//!
 //! # What it needs
 //!
 //! - A database with the encoding UTF-8, and a user that may create a schema in it, or owns one.
@@ -43,17 +46,20 @@ mod commit;
 mod config;
 mod draft;
 mod error;
+mod find;
 mod judge;
 mod log;
 mod migrate;
 mod orphans;
 mod plan;
 mod pool;
+mod reach;
 mod read;
 mod session;
 mod signal;
 mod sql;
 mod sqlstate;
+mod stage;
 mod store;
 mod tls;
 mod upkeep;
@@ -61,7 +67,10 @@ mod values;
 
 pub use self::config::{PostgresConfig, SCHEMA_DEFAULT, TlsMode};
 pub use self::error::OpenError;
+pub use self::stage::{Stage, StageError, StagedMessage};
 pub use self::store::PostgresStore;
+/// The driver, whose configuration and transactions this crate takes.
+pub use tokio_postgres;
 
 /// The oldest PostgreSQL that the store works on.
 pub const VERSION_MIN: u32 = 13;

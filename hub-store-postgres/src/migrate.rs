@@ -7,10 +7,12 @@ use tokio_postgres::Client;
 
 use crate::config::PostgresConfig;
 use crate::error::OpenError;
+use crate::find::index;
 use crate::sql::{quote, within};
 
 /// The steps in order. A step that has been in a release is never changed.
-const STEPS: [&str; 1] = [include_str!("../migrations/0001.sql")];
+const STEPS: [&str; 2] =
+    [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
 
 /// The oldest server, as `server_version_num` has it.
 const VERSION_NUM_MIN: i32 = 130_000;
@@ -111,6 +113,14 @@ async fn steps(client: &Client, config: &PostgresConfig) -> Result<(), OpenError
         let done = within(&schema, "INSERT INTO $S.hub_form (number) VALUES ($1)");
         client.execute(&done, &[&number]).await.map_err(failed)?;
         tracing::info!(schema = config.schema, number, "the schema was brought to a new form");
+    }
+    for path in &config.indexes {
+        client.batch_execute(&index(path, &schema)).await.map_err(failed)?;
+    }
+    if !config.indexes.is_empty() {
+        // Without it the planner does not know that an index tells rows apart.
+        let look = within(&schema, "ANALYZE $S.document");
+        client.batch_execute(&look).await.map_err(failed)?;
     }
     Ok(())
 }

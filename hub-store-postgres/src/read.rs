@@ -19,7 +19,7 @@ use crate::values::{id, kind, known_queue, number, queue_kind, stored, text, tim
 
 /// What the asks of one sort are, and where their answers go.
 #[derive(Default)]
-struct Sorted<'a> {
+pub(crate) struct Sorted<'a> {
     documents: Vec<(usize, &'a Key)>,
     items: Vec<(usize, &'a QueueId, i64)>,
     depths: Vec<(usize, &'a QueueId)>,
@@ -27,7 +27,7 @@ struct Sorted<'a> {
 }
 
 impl<'a> Sorted<'a> {
-    fn of(asks: &'a [Ask]) -> Self {
+    pub(crate) fn of(asks: &'a [Ask]) -> Self {
         let mut sorted = Self::default();
         for (place, ask) in asks.iter().enumerate() {
             match ask {
@@ -45,7 +45,7 @@ impl<'a> Sorted<'a> {
         sorted
     }
 
-    fn calls(&self) -> Vec<Call<'a>> {
+    pub(crate) fn calls(&self) -> Vec<Call<'a>> {
         let mut calls = Vec::with_capacity(3 + self.lists.len());
         if !self.documents.is_empty() {
             let kinds: Vec<_> = self.documents.iter().map(|(_, key)| kind(key.kind)).collect();
@@ -72,7 +72,11 @@ impl<'a> Sorted<'a> {
     }
 
     /// The answers, in the order of the asks.
-    fn answers(&self, asks: usize, rows: Vec<Vec<Row>>) -> Result<Vec<Option<Record>>, Error> {
+    pub(crate) fn answers(
+        &self,
+        asks: usize,
+        rows: Vec<Vec<Row>>,
+    ) -> Result<Vec<Option<Record>>, Error> {
         let mut answers: Vec<_> = std::iter::repeat_with(|| None).take(asks).collect();
         let mut put = |place: usize, record| {
             if let Some(answer) = answers.get_mut(place) {

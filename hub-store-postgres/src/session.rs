@@ -1,5 +1,6 @@
 //! A connection that is set up for the hub's statements.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -16,7 +17,10 @@ use crate::sql::{Sql, quote, within};
 
 /// Versions that a connection takes at once. Each is used at most once, and there are enough blocks
 /// for a hub that opens a thousand connections a second for ten thousand years.
-const BLOCK: i64 = 1 << 24;
+pub(crate) const BLOCK: i64 = 1 << 24;
+
+/// Statements made for questions that a connection keeps prepared.
+const MADE_MAX: usize = 64;
 
 /// Makes connections.
 #[derive(Clone)]
@@ -113,6 +117,7 @@ impl Connector {
             driver,
             schema: self.schema.clone(),
             statements: [const { None }; Sql::COUNT],
+            made: HashMap::new(),
             next: 0,
             end: 0,
             clean: true,
@@ -126,13 +131,18 @@ impl Connector {
 
 /// A statement and its parameters.
 pub(crate) struct Call<'a> {
-    sql: Sql,
+    pub(crate) sql: Sql,
     params: Vec<Box<dyn ToSql + Sync + Send + 'a>>,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(sql: Sql) -> Self {
         Self { sql, params: Vec::with_capacity(8) }
+    }
+
+    /// The parameters, as the driver takes them.
+    pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.params.iter().map(|param| &**param as _).collect()
     }
 
     /// With one more parameter.
@@ -201,6 +211,8 @@ pub(crate) struct Session {
     driver: JoinHandle<()>,
     schema: String,
     statements: [Option<Statement>; Sql::COUNT],
+    /// Statements that were made for a question, by their text.
+    made: HashMap<String, Statement>,
     /// Versions not used yet.
     next: i64,
     end: i64,
@@ -220,6 +232,20 @@ impl Session {
         if let Some(slot) = self.statements.get_mut(sql as usize) {
             *slot = Some(statement.clone());
         }
+        Ok(statement)
+    }
+
+    /// A statement of this text, prepared on this connection.
+    pub(crate) async fn made(&mut self, text: &str) -> Result<Statement, Error> {
+        if let Some(statement) = self.made.get(text) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(text).await?;
+        if self.made.len() >= MADE_MAX {
+            // Whoever asks this many kinds of questions does not come back to one soon.
+            self.made.clear();
+        }
+        self.made.insert(text.to_owned(), statement.clone());
         Ok(statement)
     }
 
@@ -256,10 +282,7 @@ impl Session {
         sent.extend(frame.begin().map(simple));
         let first = sent.len();
         for (statement, call) in prepared.into_iter().zip(calls) {
-            let asked = async move {
-                let params: Vec<_> = call.params.iter().map(|param| &**param as _).collect();
-                client.query(&statement, &params).await
-            };
+            let asked = async move { client.query(&statement, &call.params()).await };
             sent.push(asked.boxed());
         }
         let end = sent.len();

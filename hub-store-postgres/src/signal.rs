@@ -20,6 +20,11 @@ use crate::session::Connector;
 /// First and longest pause between two tries to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// The name under which the nodes of a hub are nudged.
+pub(crate) fn channel(schema: &str) -> String {
+    format!("hub_{:016x}", number_of(schema))
+}
+
 /// The nudges of one store.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -39,10 +44,9 @@ struct State {
 
 impl Signals {
     pub(crate) fn new(schema: &str) -> Arc<Self> {
-        let channel = format!("hub_{:016x}", number_of(schema));
         Arc::new(Self {
             here: Nudges::default(),
-            channel,
+            channel: channel(schema),
             state: Mutex::default(),
             waiting: Notify::new(),
         })

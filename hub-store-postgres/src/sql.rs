@@ -17,6 +17,8 @@ pub(crate) enum Sql {
     Retime,
     Push,
     Finish,
+    FinishLog,
+    Answer,
     LockDocuments,
     HoldAbsent,
     ReleaseAbsent,
@@ -135,6 +137,30 @@ impl Sql {
                      SELECT $14::uuid, $15::bytea, b.heads || b.queues FROM bases AS b \
                      WHERE $14::uuid IS NOT NULL) \
                  SELECT $S.hold(cardinality(heads) = cardinality($1::integer[])), heads || queues FROM bases"
+            }
+            // The same for a batch that issues numbers of the log alone.
+            Self::FinishLog => {
+                "WITH head AS (UPDATE $S.head AS h \
+                     SET next = h.next + w.count, floor = h.at, at = greatest(h.at, w.until) \
+                     FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS w(part, count, until) \
+                     WHERE h.part = w.part \
+                     RETURNING h.part, h.segment, h.next - w.count AS first, h.floor), \
+                 log AS (INSERT INTO $S.log \
+                     (segment, part, first, last, floor, at, until, places, body) \
+                     SELECT h.segment, h.part, h.first + w.skip, h.first + w.skip + w.count - 1, h.floor, \
+                         w.at, greatest(h.floor, w.until), w.places, w.body \
+                     FROM unnest($4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
+                         $9::bytea[], $10::bytea[]) AS w(part, skip, count, at, until, places, body) \
+                     JOIN head AS h ON h.part = w.part), \
+                 done AS (INSERT INTO $S.batch (id, outcomes, bases) \
+                     SELECT $11::uuid, $12::bytea, array_agg(h.first ORDER BY h.part) FROM head AS h \
+                     HAVING count(*) = cardinality($1::integer[]) RETURNING bases) \
+                 SELECT $S.hold(count(*) = 1), max(bases) FROM done"
+            }
+            // And for one that issues none.
+            Self::Answer => {
+                "INSERT INTO $S.batch (id, outcomes, bases) VALUES ($1, $2, '{}') \
+                 RETURNING true, bases"
             }
             // Looking before writing, for a batch that has to be judged.
             Self::LockDocuments => {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
+use hub_core::query::Path;
 use hub_core::store::{
-    Ask, Batch, Claim, Document, Durability, Entry, Item, Kind, Outcome, Record, Seek, Store,
-    StoreError,
+    Ask, Batch, Claim, Document, Durability, Entry, Find, Found, Item, Kind, Outcome, Query,
+    Record, Seek, Store, StoreError,
 };
 use hub_core::time::Timestamp;
 use tokio::runtime::Handle;
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::PostgresConfig;
 use crate::error::OpenError;
+use crate::find::Question;
 use crate::migrate::migrate;
 use crate::orphans::Orphans;
 use crate::pool::Pool;
@@ -39,6 +41,7 @@ pub struct PostgresStore {
     upkeep: Upkeep,
     durability: Durability,
     within: Duration,
+    indexes: Vec<Path>,
 }
 
 impl PostgresStore {
@@ -78,9 +81,9 @@ impl PostgresStore {
             runtime.spawn(Arc::clone(&signals).run(connector)),
             runtime.spawn(upkeep.clone().run(Arc::clone(&pool))),
         ];
-        let within = config.operation_timeout;
+        let (within, indexes) = (config.operation_timeout, config.indexes);
         let orphans = Arc::default();
-        Ok(Self { pool, signals, orphans, runtime, tasks, upkeep, durability, within })
+        Ok(Self { pool, signals, orphans, runtime, tasks, upkeep, durability, within, indexes })
     }
 
     /// [`PostgresStore::open`] by a URL, else with the defaults of [`PostgresConfig`].
@@ -127,6 +130,15 @@ impl Drop for PostgresStore {
     fn drop(&mut self) {
         self.pool.close();
         self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+#[async_trait]
+impl Query for PostgresStore {
+    async fn find(&self, find: Find<'_>) -> Result<Found, StoreError> {
+        let pool = Arc::clone(&self.pool);
+        let question = Question::of(&find, &self.indexes, pool.connector().schema());
+        self.task("find", false, async move { question.ask(&pool).await }).await
     }
 }
 

@@ -303,9 +303,9 @@ impl Broker {
             Done::Sent(link, delivery, settled, sent) => self.sent(link, delivery, settled, sent),
             Done::Opened(link, reader) => self.opened(link, reader),
             Done::Read(link, page) => self.page(link, *page),
-            Done::Claimed(link, batch) => self.claimed(link, batch),
+            Done::Claimed(link, news) => self.claimed(link, news),
             Done::Settled(link, delivery, outcome, wants_answer, settled) => {
-                self.feedback_settled(link, delivery, outcome, wants_answer, settled);
+                self.news_settled(link, delivery, outcome, wants_answer, settled);
             }
             Done::Connected(asked, connected) => self.connected(&asked, connected),
             Done::Renewed(address, granted) => self.renewed(&address, granted),

@@ -150,7 +150,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
 
     /// Reads once, or goes on with what was read. Says whether there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.broker.may_hear() && !(self.broker.poll_room(cx) && self.broker.may_hear()) {
+        // Whether devices have room is asked only of those that had none.
+        if !self.broker.poll_room(cx) || !self.broker.may_hear() {
             return false;
         }
         if !self.kept.is_empty() && self.kept.len() >= self.needs {
@@ -261,8 +262,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Driver<IO> {
 
     fn look_at_clock(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = self.deadline();
-        // Armed anew only when it must ring earlier; when it rings early it is armed again.
-        if deadline < self.sleep.deadline() || self.sleep.is_elapsed() {
+        // Armed anew only when it must ring earlier; when it has rung it is armed again below. A
+        // timer set back while it rings would never be heard.
+        if deadline < self.sleep.deadline() && !self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(deadline);
         }
         if self.sleep.as_mut().poll(cx).is_pending() {

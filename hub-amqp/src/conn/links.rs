@@ -21,7 +21,14 @@ pub(super) enum Desk {
     Cbs,
     /// What the log holds.
     Management,
-    /// Uploaded files, of which nobody asks.
+}
+
+/// What the hub tells back ends, under locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// What became of messages to devices.
+    Feedback,
+    /// Which files were uploaded.
     Files,
 }
 
@@ -33,8 +40,8 @@ pub(super) enum Served {
     Answers(Desk, Option<String>, Outlet),
     /// A back end sends messages to devices; so many are being worked on.
     DeviceBound(u32),
-    /// A back end hears feedback; the next batch is being waited for.
-    Feedback(Outlet, Option<CallOff>),
+    /// A back end hears what the hub has to tell; the next of it is being waited for.
+    Told(News, Outlet, Option<CallOff>),
     /// A reader is being opened.
     Opening(Box<Reading>),
     /// A reader of the log.
@@ -62,7 +69,7 @@ impl Served {
     pub(super) fn outlet(&mut self) -> Option<&mut Outlet> {
         match self {
             Self::Answers(_, _, outlet)
-            | Self::Feedback(outlet, _)
+            | Self::Told(_, outlet, _)
             | Self::DeviceOut(_, _, outlet) => Some(outlet),
             _ => None,
         }
@@ -94,8 +101,8 @@ impl Broker {
                 self.attach_desk(link, Desk::Management, sends, reply_to);
             }
             (Some(Node::DeviceBound), true) => self.attach_device_bound(link),
-            (Some(Node::Feedback), false) => self.attach_feedback(link),
-            (Some(Node::FileNotifications), false) => self.attach_file_notifications(link),
+            (Some(Node::Feedback), false) => self.attach_news(link, News::Feedback),
+            (Some(Node::FileNotifications), false) => self.attach_news(link, News::Files),
             (Some(Node::Events { path, group, partition }), false) => {
                 self.attach_events(link, path, group, partition);
             }
@@ -142,8 +149,8 @@ impl Broker {
         wants_answer: bool,
     ) {
         match self.links.get(&link) {
-            Some(Served::Feedback(..)) => {
-                self.settle_feedback(link, delivery, outcome, wants_answer);
+            Some(Served::Told(..)) => {
+                self.settle_news(link, delivery, outcome, wants_answer);
             }
             Some(Served::DeviceOut(..)) => {
                 self.settle_offer(link, delivery, outcome, wants_answer);

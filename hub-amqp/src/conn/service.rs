@@ -1,15 +1,15 @@
-//! Back ends: messages to devices, and feedback on them.
+//! Back ends: messages to devices, and what the hub tells of these and of uploaded files.
 
 use futures::future::FutureExt as _;
-use hub_core::engine::{Action, Actor, FeedbackBatch};
+use hub_core::engine::{Action, Actor};
 use hub_core::envelope::Message;
 use hub_core::error::ErrorKind;
-use hub_core::frame::Disposition;
+use hub_core::frame::{Disposition, LockToken};
 use hub_core::security::{Principal, Right};
 use hub_core::{Address, Hub, HubError};
 
 use super::broker::{Broker, SECTIONS};
-use super::links::{Desk, Served};
+use super::links::{News, Served};
 use super::outlet::Outlet;
 use super::tokens::{DEVICE_BOUND, SERVICE_BOUND};
 use super::work::{CallOff, Done, abortable};
@@ -43,6 +43,34 @@ async fn send(
         }
     }
     Err(last)
+}
+
+/// Waits for something to tell a back end: its lock and the message.
+async fn receive(
+    hub: Hub,
+    receiver: &Principal,
+    news: News,
+) -> Result<(LockToken, Vec<u8>), HubError> {
+    let action = match news {
+        News::Feedback => Action::ReceiveFeedback,
+        News::Files => Action::ReceiveFileNotifications,
+    };
+    hub.authorize(Actor::Service(receiver), action).await?;
+    let mut message = Vec::new();
+    let name = crate::address::log_name(hub.names());
+    let lock = match news {
+        News::Feedback => {
+            let batch = hub.feedback().receive().await?;
+            outbound::feedback(&mut message, &batch, name, hub.now());
+            batch.token
+        }
+        News::Files => {
+            let received = hub.file_notifications().receive().await?;
+            outbound::file_notification(&mut message, &received, name);
+            received.token
+        }
+    };
+    Ok((lock, message))
 }
 
 /// What a device or back end says became of a message, in the hub's words.
@@ -120,26 +148,17 @@ impl Broker {
         self.replenish(link, in_hand);
     }
 
-    /// The peer asks to hear feedback.
-    pub(super) fn attach_feedback(&mut self, link: LinkKey) {
+    /// The peer asks to hear what the hub tells.
+    pub(super) fn attach_news(&mut self, link: LinkKey, news: News) {
         if !self.may_serve(SERVICE_BOUND) {
             return self.unauthorized(link);
         }
-        self.accept(link, Served::Feedback(Outlet::default(), None), 0, false);
+        self.accept(link, Served::Told(news, Outlet::default(), None), 0, false);
         // A peer may grant credit before it has its answer.
         self.claim(link);
     }
 
-    /// The peer asks to hear of uploaded files.
-    pub(super) fn attach_file_notifications(&mut self, link: LinkKey) {
-        if !self.may_serve(SERVICE_BOUND) {
-            return self.unauthorized(link);
-        }
-        // The hub has no uploads, so there is nothing to tell; a link that waits for them is right.
-        self.accept(link, Served::Answers(Desk::Files, None, Outlet::default()), 0, false);
-    }
-
-    /// Waits for the next batch of feedback, if a link can take one.
+    /// Waits for the next thing to tell, if a link can take one.
     pub(super) fn claim(&mut self, link: LinkKey) {
         let locked_max = self.limits().locked_max;
         let can_send = self.endpoint.can_send(link);
@@ -147,59 +166,53 @@ impl Broker {
             return;
         };
         let principal = principal.clone();
-        let Some(Served::Feedback(outlet, waiting)) = self.links.get_mut(&link) else { return };
+        let Some(Served::Told(news, outlet, waiting)) = self.links.get_mut(&link) else { return };
         if waiting.is_some() || !can_send || !outlet.is_empty() || outlet.len() >= locked_max {
             return;
         }
-        let hub = self.hub.clone();
-        let (work, handle) = abortable(async move {
-            let actor = Actor::Service(&principal);
-            let batch = match hub.authorize(actor, Action::ReceiveFeedback).await {
-                Ok(()) => hub.feedback().receive().await,
-                Err(error) => Err(error),
-            };
-            Done::Claimed(link, batch)
-        });
+        let (hub, news) = (self.hub.clone(), *news);
+        let (work, handle) =
+            abortable(async move { Done::Claimed(link, receive(hub, &principal, news).await) });
         *waiting = Some(CallOff(handle));
         self.begin(work);
     }
 
-    pub(super) fn claimed(&mut self, link: LinkKey, batch: Result<FeedbackBatch, HubError>) {
-        let Some(Served::Feedback(_, waiting)) = self.links.get_mut(&link) else { return };
+    pub(super) fn claimed(&mut self, link: LinkKey, news: Result<(LockToken, Vec<u8>), HubError>) {
+        let Some(Served::Told(_, _, waiting)) = self.links.get_mut(&link) else { return };
         *waiting = None;
-        match batch {
-            Ok(batch) => {
-                let mut message = Vec::new();
-                let name = crate::address::log_name(self.hub.names());
-                outbound::feedback(&mut message, &batch, name, self.hub.now());
-                self.put(link, message, Some(batch.token));
+        match news {
+            Ok((lock, message)) => {
+                self.put(link, message, Some(lock));
                 self.claim(link);
             }
             Err(error) => self.detach(link, &AmqpError::from(&error)),
         }
     }
 
-    /// The peer says what became of a batch of feedback.
-    pub(super) fn settle_feedback(
+    /// The peer says what became of something that it was told.
+    pub(super) fn settle_news(
         &mut self,
         link: LinkKey,
         delivery: u32,
         outcome: Disposed,
         wants_answer: bool,
     ) {
-        let Some(Served::Feedback(outlet, _)) = self.links.get_mut(&link) else { return };
-        let Some(token) = outlet.settled(delivery) else { return };
+        let Some(Served::Told(news, outlet, _)) = self.links.get_mut(&link) else { return };
+        let Some(lock) = outlet.settled(delivery) else { return };
         self.requests += 1;
-        let feedback = self.hub.feedback();
+        let (hub, news) = (self.hub.clone(), *news);
         let work = async move {
-            let settled = feedback.settle(token, disposition(outcome)).await;
+            let settled = match news {
+                News::Feedback => hub.feedback().settle(lock, disposition(outcome)).await,
+                News::Files => hub.file_notifications().settle(lock, disposition(outcome)).await,
+            };
             Done::Settled(link, delivery, outcome, wants_answer, settled)
         };
         self.begin(work.boxed());
         self.claim(link);
     }
 
-    pub(super) fn feedback_settled(
+    pub(super) fn news_settled(
         &mut self,
         link: LinkKey,
         delivery: u32,

@@ -229,7 +229,7 @@ impl Broker {
     fn needs(&self, served: &Served) -> Option<String> {
         match served {
             Served::DeviceBound(_) => Some(DEVICE_BOUND.to_owned()),
-            Served::Feedback(..) => Some(SERVICE_BOUND.to_owned()),
+            Served::Told(..) => Some(SERVICE_BOUND.to_owned()),
             Served::Events(reading) => Some(reading.path().to_owned()),
             _ => None,
         }

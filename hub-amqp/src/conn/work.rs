@@ -1,9 +1,9 @@
 //! What is waited for, and what comes of it.
 
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt as _};
-use hub_core::engine::{EventReader, FeedbackBatch, PartitionInfo};
+use hub_core::engine::{EventReader, PartitionInfo};
 use hub_core::envelope::Event;
-use hub_core::frame::Outbound;
+use hub_core::frame::{LockToken, Outbound};
 use hub_core::hello::{Grant, Refusal};
 use hub_core::id::LinkId;
 use hub_core::{Address, Downlink, HubError, Link, Timestamp};
@@ -36,9 +36,9 @@ pub(super) enum Done {
     Opened(LinkKey, Result<EventReader, HubError>),
     /// Events for a link.
     Read(LinkKey, Box<Page>),
-    /// Feedback for a link.
-    Claimed(LinkKey, Result<FeedbackBatch, HubError>),
-    /// Feedback was settled: the link, its number, what became of it, whether the peer wants to
+    /// Something for a back end: its lock and the message.
+    Claimed(LinkKey, Result<(LockToken, Vec<u8>), HubError>),
+    /// It was settled: the link, its number, what became of it, whether the peer wants to
     /// know.
     Settled(LinkKey, u32, Disposed, bool, Result<(), HubError>),
     /// A device is connected: under which address it was asked for, and who it is.

@@ -20,8 +20,6 @@ pub(super) struct Away {
     pub(super) calls: Abroad,
     /// When to look where the device is, on behalf of calls that wait for it.
     pub(super) seek: Option<Timestamp>,
-    /// The latest connection that was said not to be there.
-    refused: Option<Holder>,
 }
 
 impl Away {
@@ -33,7 +31,7 @@ impl Away {
 impl Device {
     pub(super) fn call(&mut self, caller: CallId, call: MethodCall, fx: &mut Effects) {
         let until = self.now.after(call.connect_timeout);
-        let patient = Patient { caller, call, until };
+        let patient = Patient { caller, call, until, refused: None };
         let enabled = self.documents.identity.get().is_some_and(Registered::is_enabled);
         // A call needs no change, so it need not wait for one: only for the identity, and for
         // knowing where the device is.
@@ -60,26 +58,23 @@ impl Device {
             return self.jobs.push_front(Job::Call(patient));
         }
         match self.holder() {
-            Some(holder) => self.send_call(patient, holder, fx),
-            None => self.call_here(Waits::Anywhere, patient, fx),
+            Some(holder) if patient.refused.as_deref() != Some(&holder) => {
+                self.send_call(patient, holder, fx);
+            }
+            _ => self.call_here(Waits::Anywhere, patient, fx),
         }
     }
 
-    /// The connection that another node holds, if it was not said to be gone.
+    /// The connection that another node holds.
     fn holder(&self) -> Option<Holder> {
-        let (node, epoch) = self.elsewhere()?;
-        let holder = (node.clone(), epoch);
-        let refused = self.away.as_ref().and_then(|away| away.refused.as_ref());
-        (refused != Some(&holder)).then_some(holder)
+        self.elsewhere().map(|(node, epoch)| (node.clone(), epoch))
     }
 
     /// Dispatches the call, lets it wait, or ends it.
     fn call_here(&mut self, waits: Waits, patient: Patient, fx: &mut Effects) {
-        let Patient { caller, mut call, until } = patient;
-        call.connect_timeout = until.since(self.now);
         let listening = self.subscribed(Interest::Methods);
         let limits = &self.setup.limits;
-        match self.methods.begin_for(waits, caller, call, listening, self.now, limits) {
+        match self.methods.begin_for(waits, patient, listening, self.now, limits) {
             Ok(Some(dispatch)) => self.dispatch(vec![dispatch], fx),
             Ok(None) => self.seek(),
             Err(ended) => Self::end([ended], fx),
@@ -95,7 +90,7 @@ impl Device {
             return Self::end([absent(caller)], fx);
         }
         let until = self.now.after(call.connect_timeout);
-        self.call_here(Waits::Here, Patient { caller, call, until }, fx);
+        self.call_here(Waits::Here, Patient { caller, call, until, refused: None }, fx);
     }
 
     fn send_call(&mut self, patient: Patient, holder: Holder, fx: &mut Effects) {
@@ -148,8 +143,7 @@ impl Device {
     fn call_on(&mut self, answered: Answered, fx: &mut Effects) {
         match answered {
             Answered::Ended(ended) => Self::end([ended], fx),
-            Answered::Again(patient, holder) => {
-                self.away.get_or_insert_default().refused = Some(holder);
+            Answered::Again(patient) => {
                 // Not to be refused for want of room: it had its place all the time.
                 self.jobs.push_back(Job::Call(patient));
             }
@@ -187,8 +181,9 @@ impl Device {
         if self.doubts() {
             return self.jobs.push_front(Job::Seek);
         }
-        if self.holder().is_some() {
-            self.jobs.extend(self.methods.take_patient().into_iter().map(Job::Call));
+        if let Some(holder) = self.holder() {
+            let patient = self.methods.take_patient(&holder);
+            self.jobs.extend(patient.into_iter().map(Job::Call));
         }
         self.seek();
     }
@@ -210,9 +205,7 @@ impl Device {
     /// What a machine keeps of other nodes is dropped when nothing needs it.
     pub(super) fn tidy_away(&mut self) {
         let done = |away: &Away| away.calls.is_empty() && away.seek.is_none();
-        if self.away.as_deref().is_some_and(done)
-            && !self.jobs.iter().any(|job| matches!(job, Job::Call(_)))
-        {
+        if self.away.as_deref().is_some_and(done) {
             self.away = None;
         }
     }

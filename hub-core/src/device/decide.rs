@@ -54,7 +54,7 @@ impl Device {
             Job::Call(patient) => self.call_somewhere(patient, fx),
             Job::Recall { caller, at } => self.recall(caller, at, fx),
             Job::Seek => self.seek_now(),
-            Job::Notice { epoch, version, patch } => self.notice_in(epoch, version, patch, fx),
+            Job::Notice { during, version, patch } => self.notice_in(during, version, patch, fx),
             Job::CatchUp => self.catch_up(fx),
             Job::Review { fresh: false } => {
                 self.documents.forget();

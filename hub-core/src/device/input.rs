@@ -6,7 +6,8 @@ use crate::envelope::Message;
 use crate::error::{CloseReason, DisconnectCause, HubError};
 use crate::frame::{Disposition, Inbound, LockToken};
 use crate::hello::{Grant, SessionMode};
-use crate::id::{CallId, Epoch, LinkId};
+use crate::id::{CallId, LinkId};
+use crate::inbox::Connection;
 use crate::method::{MethodCall, MethodReply};
 use crate::store::{Change, DocumentRef, Item, Outcome, Record};
 use crate::twin::ServicePatch;
@@ -81,9 +82,9 @@ pub enum Input {
     Changed,
     /// Another node has put a message into the mailbox, or given one back.
     Mail,
-    /// Another node has written the desired properties while the device was connected in this epoch:
-    /// their version, and the patch.
-    Desired(Epoch, u64, Bytes),
+    /// Another node has written the desired properties during this connection: their version, and
+    /// the patch.
+    Desired(Connection, u64, Bytes),
     /// Another node has made a call, or could not.
     Answered(CallId, Box<Result<MethodReply, HubError>>),
     /// Time has passed.

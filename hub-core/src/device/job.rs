@@ -10,6 +10,7 @@ use crate::envelope::EventSource;
 use crate::error::DisconnectCause;
 use crate::frame::{Disposition, Guarantee, Interest, LockToken, Subscriptions};
 use crate::id::{CallId, Epoch, LinkId, Tag};
+use crate::inbox::Connection;
 use crate::method::{Holder, Patient};
 use crate::route::Routing;
 use crate::session::Session;
@@ -92,7 +93,7 @@ pub(crate) enum Job {
     Seek,
     /// Another node has written the desired properties.
     Notice {
-        epoch: Epoch,
+        during: Connection,
         version: u64,
         patch: Bytes,
     },
@@ -150,7 +151,10 @@ impl Job {
                 Request::PatchTwin(..) | Request::PatchTwinWith(..) | Request::ReplaceTwin(..) => {
                     &[Slot::Identity, Slot::Session, Slot::Twin]
                 }
-                Request::Repair(_) => &[Slot::Session],
+                Request::Repair(_) if needs_twin(routing, EventSource::ConnectionState) => {
+                    &[Slot::Identity, Slot::Session, Slot::Twin]
+                }
+                Request::Repair(_) => &[Slot::Identity, Slot::Session],
                 Request::Receive(_) | Request::Settle(..) | Request::Purge => &[],
             },
             Self::Settle { .. }

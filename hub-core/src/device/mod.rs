@@ -25,6 +25,7 @@ mod outcome;
 mod pipeline;
 mod posts;
 mod sessions;
+mod staging;
 mod telemetry;
 mod twins;
 
@@ -37,6 +38,7 @@ use self::calls::Away;
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
+pub use self::staging::{Staged, Staging};
 use crate::delivery::Mailbox;
 use crate::error::CloseReason;
 use crate::frame::{Inbound, Interest, Outbound, Subscriptions};
@@ -178,8 +180,8 @@ impl Device {
                 }
             }
             Input::Mail => self.mailbox.stir(),
-            Input::Desired(epoch, version, patch) => {
-                self.heard_of_desired(epoch, version, patch, fx);
+            Input::Desired(during, version, patch) => {
+                self.heard_of_desired(during, version, patch, fx);
             }
             Input::Answered(call, result) => self.answered(call, *result, fx),
             Input::Tick => self.tick(fx),

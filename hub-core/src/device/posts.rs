@@ -4,14 +4,16 @@ use bytes::Bytes;
 
 use super::cache::Cached;
 use super::effect::{Effects, LifecycleKind};
+use super::events::Transition;
 use super::input::{Input, Request};
 use super::job::{After, Job};
 use super::{Device, Online};
 use crate::error::{CloseReason, DisconnectCause};
 use crate::frame::{Interest, Outbound};
 use crate::id::{Address, CallId, Epoch, NodeId};
-use crate::inbox::{Asked, Gone, Post};
+use crate::inbox::{Asked, Connection, Gone, Post};
 use crate::method::{MethodCall, MethodReply};
+use crate::route::Presence;
 use crate::store::{Change, DocumentRef, Key};
 use crate::twin::Tell;
 
@@ -24,7 +26,9 @@ impl Input {
         Ok(match post {
             Post::Changed(of) => (of, Self::Changed),
             Post::Mail(of) => (of, Self::Mail),
-            Post::Desired(of, epoch, version, patch) => (of, Self::Desired(epoch, version, patch)),
+            Post::Desired(of, during, version, patch) => {
+                (of, Self::Desired(during, version, patch))
+            }
             Post::Expelled(of, Gone::Disabled) => (of, Self::Expel(CloseReason::IdentityDisabled)),
             Post::Answer(replied) => {
                 let reply = |(status, payload)| MethodReply { status, payload };
@@ -83,21 +87,31 @@ impl Device {
     /// Another node has written the desired properties.
     pub(super) fn heard_of_desired(
         &mut self,
-        epoch: Epoch,
+        during: Connection,
         version: u64,
         patch: Bytes,
         fx: &mut Effects,
     ) {
         if self.jobs.is_empty() {
-            self.notice_in(epoch, version, patch, fx);
+            self.notice_in(during, version, patch, fx);
         } else {
             // A connect in hand may be durable, and what is meant is then its link.
-            self.enqueue(Job::Notice { epoch, version, patch }, fx);
+            self.enqueue(Job::Notice { during, version, patch }, fx);
         }
     }
 
-    pub(super) fn notice_in(&mut self, epoch: Epoch, version: u64, patch: Bytes, fx: &mut Effects) {
-        if self.online.as_ref().is_some_and(|online| online.epoch == epoch) {
+    pub(super) fn notice_in(
+        &mut self,
+        during: Connection,
+        version: u64,
+        patch: Bytes,
+        fx: &mut Effects,
+    ) {
+        let here = |online: &Online| Connection {
+            generation: online.grant.generation,
+            epoch: online.epoch,
+        };
+        if self.online.as_ref().map(here) == Some(during) {
             self.notice(version, patch, fx);
         }
     }
@@ -163,7 +177,15 @@ impl Device {
         // Another node may come back, and then looks at each of its connections itself.
         let change = if own { Change::new() } else { Change::new().require(&node) };
         let key = Key::session(&self.address);
-        let change = change.write(&key, Some(version), session.encode());
+        let mut change = change.write(&key, Some(version), session.encode());
+        if let Some(identity) = self.documents.identity.get() {
+            change = change.and(self.presence(Transition {
+                presence: Presence::Disconnected,
+                generation: identity.generation(),
+                epoch,
+                at: self.now,
+            }));
+        }
         let after = After::Repaired { session: Box::new(session), epoch };
         self.write(Job::Ask { call, request: Request::Repair(node) }, change, after, fx);
     }

@@ -75,17 +75,18 @@ impl Device {
 
     /// What a connect or disconnect adds to its change. Where a route looks at the twin for that, the
     /// change holds only if the twin is still as it was looked at.
-    fn presence(&self, transition: Transition) -> Change {
+    pub(super) fn presence(&self, transition: Transition) -> Change {
         let twin = needs_twin(&self.setup.routing, EventSource::ConnectionState)
             .then(|| self.documents.twin.known())
             .flatten();
         let event =
             presence_changed(&self.setup, &self.address, transition, twin.map(|(_, twin)| twin));
         match twin {
-            Some((version, _)) if !event.is_empty() => {
+            // Also where there is no event: with another twin there might be one.
+            Some((version, _)) => {
                 event.require(&DocumentRef::new(Key::twin(&self.address), version))
             }
-            _ => event,
+            None => event,
         }
     }
 

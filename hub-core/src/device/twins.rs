@@ -11,7 +11,7 @@ use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
 use crate::frame::{Interest, Outbound};
 use crate::id::{CallId, LinkId, Tag};
-use crate::inbox::Post;
+use crate::inbox::{Connection, Post};
 use crate::store::{Change, Key};
 use crate::twin::{Patch, ServicePatch, TwinChange};
 
@@ -121,11 +121,12 @@ impl Device {
         fx: &mut Effects,
     ) {
         let guard = self.documents.twin.at(Key::twin(&self.address));
-        let (Cached::Known(_, twin), Some(guard), Some(_)) =
+        let (Cached::Known(_, twin), Some(guard), Some(identity)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
             return self.not_found(call, way.request(patch, if_match), fx);
         };
+        let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
         let etag = if_match.as_deref();
         let result = match way {
@@ -139,7 +140,9 @@ impl Device {
                 let mut write = Change::new().replace(&guard, twin.encode());
                 if let Some((version, patch)) = notice.clone() {
                     write = self.require_session(write);
-                    write = self.tell(write, |of, epoch| Post::Desired(of, epoch, version, patch));
+                    write = self.tell(write, |of, epoch| {
+                        Post::Desired(of, Connection { generation, epoch }, version, patch)
+                    });
                 }
                 if let Way::PatchWith(also) = &way {
                     write = write.and((**also).clone());

@@ -25,8 +25,8 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event) {
     debug_assert!(written.is_ok(), "{written:?}");
 }
 
-fn write<'o>(
-    writer: &mut serde_json::Serializer<&'o mut Vec<u8>>,
+fn write(
+    writer: &mut serde_json::Serializer<&mut Vec<u8>>,
     event: &Event,
 ) -> Result<(), serde_json::Error> {
     let mut map = writer.serialize_map(None)?;

@@ -113,8 +113,8 @@ impl HubBuilder {
     /// Finds twins by what is in them, for twin queries: for a store that can, the same one. Without
     /// it a query reads all twins.
     #[must_use]
-    pub fn queries(mut self, queries: impl Query) -> Self {
-        self.queries = Some(Arc::new(queries));
+    pub fn queries(mut self, queries: Arc<dyn Query>) -> Self {
+        self.queries = Some(queries);
         self
     }
 
@@ -296,6 +296,12 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
         if value == 0 {
             return Err(BuildError::Limit(name, "must not be zero"));
         }
+    }
+    if limits.node_expiry < limits.node_beat_every * 2 || limits.node_beat_every.is_zero() {
+        return Err(BuildError::Limit("node_expiry", "must be longer than two beats"));
+    }
+    if limits.inbox_poll_every.is_zero() || limits.inbox_depth_max == 0 {
+        return Err(BuildError::Limit("inbox_poll_every", "must not be zero"));
     }
     if limits.c2d_delivery_count_max == 0 {
         return Err(BuildError::Limit("c2d_delivery_count_max", "must not be zero"));

@@ -105,6 +105,8 @@ pub(crate) struct TurnedAway {
     pub(crate) connections: AtomicU64,
     /// Senders that will not learn the outcome of their message.
     pub(crate) outcomes: AtomicU64,
+    /// Direct methods that other nodes asked for.
+    pub(crate) remote_calls: AtomicU64,
 }
 
 /// What a core is made of.

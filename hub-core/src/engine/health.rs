@@ -92,6 +92,9 @@ impl Inner {
                 .of(outcomes_max)
                 .refused(core.turned_away.outcomes.load(Relaxed))
                 .aged(oldest_outcome),
+            Resource::new("remote_calls", None, core.remote_calls.load(Relaxed))
+                .of(limits.remote_calls_max)
+                .refused(core.turned_away.remote_calls.load(Relaxed)),
         ];
         for shard in &self.shards {
             let own = |name, depth| Resource::new(name, Some(shard.partition), depth);

@@ -18,7 +18,7 @@ use super::routing;
 use super::shard::Shard;
 use super::shutdown::Shutdown;
 use super::tasks;
-use crate::device::{Answer, Input, Request};
+use crate::device::{Answer, Input, Request, Staging};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, CallId, NodeId, Partition};
 use crate::limits::Limits;
@@ -142,6 +142,13 @@ impl Hub {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.core().clock.now()
+    }
+
+    /// Makes changes that an application commits together with its own, by the rules and at the time
+    /// of now. For stores that share their database with the application.
+    #[must_use]
+    pub fn staging(&self) -> Staging {
+        Staging::new(self.core().setup.clone(), self.now())
     }
 
     /// The host names of the hub; the first is the one in connection strings.

@@ -152,6 +152,7 @@ fn answer(inner: &Arc<Inner>, shard: &Arc<Shard>, item: &Item, asked: Asked) {
     } else if item.deadline <= core.clock.now() {
         Some(HubError::new(ErrorKind::DeviceNotOnline, "the device's node was not there in time"))
     } else if place.is_none() {
+        core.turned_away.remote_calls.fetch_add(1, Ordering::Relaxed);
         Some(HubError::new(ErrorKind::Throttled, "the device's node makes too many calls"))
     } else {
         None
@@ -216,6 +217,14 @@ impl Drop for Place {
 }
 
 impl Shard {
+    /// The devices that are connected here.
+    pub(super) fn connected(&self) -> Vec<Address> {
+        let state = lock(&self.state);
+        let lines = state.lines.values().map(|line| &line.address);
+        let here = |of: &&Address| state.node.device(of).is_some_and(|d| d.link().is_some());
+        lines.filter(here).cloned().collect()
+    }
+
     /// Whether a device has a machine here.
     fn has_machine(&self, of: &Address) -> bool {
         lock(&self.state).node.device(of).is_some()

@@ -1,5 +1,6 @@
 //! What a node does for its membership: it beats, watches the others, and repairs what dead ones left.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -87,10 +88,9 @@ pub(super) async fn keep(core: Arc<Core>, hub: Weak<Inner>, joining: Joining) {
             Err(error) => return core.fail(&error),
         }
         let idle = repair.as_ref().is_none_or(JoinHandle::is_finished);
-        if let Some((at, member)) = look(&core, &mut watch).await
-            && idle
-        {
-            repair = Some(tokio::spawn(repair_other(hub.clone(), at, member)));
+        let dead = look(&core, &mut watch).await;
+        if idle && !dead.is_empty() {
+            repair = Some(tokio::spawn(repair_others(hub.clone(), dead)));
         }
     }
 }
@@ -149,26 +149,26 @@ async fn read_own(core: &Core) -> Option<(Version, Member)> {
     }
 }
 
-/// Looks at all nodes. Returns one that is dead, if there is one.
-async fn look(core: &Core, watch: &mut Watch) -> Option<(DocumentRef, Member)> {
+/// Looks at all nodes. Returns those that are dead.
+async fn look(core: &Core, watch: &mut Watch) -> Vec<(DocumentRef, Member)> {
     let nodes = match core.all_nodes().await {
         Ok(nodes) => nodes,
         Err(error) => {
             core.meter.store_failed(&error);
-            return None;
+            return Vec::new();
         }
     };
     let silence = core.limits.node_beat_every * 2;
     let now = core.clock.now();
     let names: Vec<NodeId> = nodes.iter().map(|(node, ..)| node.clone()).collect();
     watch.keep(&names);
-    let mut dead = None;
+    let mut dead = Vec::new();
     for (node, version, member) in nodes {
         if node == core.setup.node {
             continue;
         }
         if watch.judge(&node, version, &member, now, silence) == Verdict::Dead {
-            dead = Some((DocumentRef::new(Key::new(Kind::Node, node.as_str()), version), member));
+            dead.push((DocumentRef::new(Key::new(Kind::Node, node.as_str()), version), member));
         }
     }
     dead
@@ -186,27 +186,46 @@ pub(super) async fn review(inner: &Arc<Inner>) {
     }
 }
 
+/// A node whose sessions are to be ended.
+struct Dead {
+    /// Its document, as it was read or marked.
+    at: DocumentRef,
+    /// What it said of itself; `None` of an earlier run of this node, which needs no mark.
+    member: Option<Member>,
+}
+
+/// Nodes to repair, by name: the sessions of all are looked at once.
+type AllDead = BTreeMap<Arc<str>, Dead>;
+
 /// Repairs what an earlier run of this node left.
 async fn repair_own(hub: Weak<Inner>, at: DocumentRef) {
-    let mut at = at;
-    if repair_sessions(&hub, &mut at, None).await.is_none() {
-        tracing::warn!(node = %at.key().id, "not all sessions of an earlier run could be repaired");
+    let name = at.key().id.clone();
+    let mut dead = AllDead::from([(name, Dead { at, member: None })]);
+    if repair_sessions(&hub, &mut dead).await.is_none() {
+        tracing::warn!("not all sessions of an earlier run could be repaired");
     }
 }
 
-/// Repairs what a dead node left, and forgets it.
-async fn repair_other(hub: Weak<Inner>, at: DocumentRef, member: Member) {
+/// Repairs what dead nodes left, and forgets them.
+async fn repair_others(hub: Weak<Inner>, found: Vec<(DocumentRef, Member)>) {
     let Some(core) = hub.upgrade().map(|inner| inner.core.clone()) else { return };
-    let node = at.key().id.clone();
-    let Some(mut at) = mark(&core, &at, &member).await else { return };
-    tracing::warn!(%node, "a node is gone without a word; its sessions are repaired");
-    let Some(repaired) = repair_sessions(&hub, &mut at, Some(&member)).await else {
-        return tracing::warn!(%node, "not all sessions of a dead node could be repaired yet");
+    let mut dead = AllDead::new();
+    for (at, member) in found {
+        if let Some(at) = mark(&core, &at, &member).await {
+            tracing::warn!(node = %at.key().id, "a node is gone without a word; its sessions are repaired");
+            dead.insert(at.key().id.clone(), Dead { at, member: Some(member) });
+        }
+    }
+    let Some(repaired) = repair_sessions(&hub, &mut dead).await else {
+        return tracing::warn!("not all sessions of dead nodes could be repaired yet");
     };
-    let Ok(name) = NodeId::new(&node) else { return };
-    let change = Change::new().remove(&at).clear(QueueId::inbox(&name));
-    if let Ok(Outcome::Committed(_)) = core.commit_alone(change).await {
-        tracing::info!(%node, repaired, "a dead node is forgotten");
+    for Dead { at, .. } in dead.into_values() {
+        let Ok(node) = NodeId::new(&at.key().id) else { continue };
+        let change = Change::new().remove(&at).clear(QueueId::inbox(&node));
+        // Refused if it is back meanwhile.
+        if let Ok(Outcome::Committed(_)) = core.commit_alone(change).await {
+            tracing::info!(%node, repaired, "a dead node is forgotten");
+        }
     }
 }
 
@@ -221,56 +240,56 @@ async fn mark(core: &Core, at: &DocumentRef, member: &Member) -> Option<Document
     }
 }
 
-/// Ends the sessions that name a node. Returns how many, or nothing if not all could be. `lost` is
-/// the node as it was, if it is another one: the mark is renewed meanwhile.
-async fn repair_sessions(
-    hub: &Weak<Inner>,
-    at: &mut DocumentRef,
-    lost: Option<&Member>,
-) -> Option<usize> {
+/// Ends the sessions that name these nodes. Returns how many, or nothing if not all could be.
+async fn repair_sessions(hub: &Weak<Inner>, dead: &mut AllDead) -> Option<usize> {
     let (mut after, mut repaired) = (None::<String>, 0);
-    let mut renew = None::<Timestamp>;
-    loop {
+    let mut renew = hub.upgrade()?.core.clock.now().after(REPAIR / 2);
+    while !dead.is_empty() {
         let inner = hub.upgrade()?;
         let core = &inner.core;
-        let now = core.clock.now();
-        if let Some(member) = lost
-            && now >= *renew.get_or_insert(now.after(REPAIR / 2))
-        {
-            *at = mark(core, at, member).await?;
-            renew = None;
+        if core.clock.now() >= renew {
+            for Dead { at, member } in dead.values_mut() {
+                if let Some(member) = member {
+                    *at = mark(core, at, member).await?;
+                }
+            }
+            renew = core.clock.now().after(REPAIR / 2);
         }
         let page = std::num::NonZeroU32::new(core.limits.list_page_max)?;
         let found = core.store.scan(Kind::Session, after.as_deref(), page).await.ok()?;
-        let Some(last) = found.last() else { return Some(repaired) };
+        let Some(last) = found.last() else { break };
         after = Some(last.at.key().id.to_string());
-        let orphans: Vec<Address> =
-            found.iter().filter_map(|document| orphan(document, &at.key().id)).collect();
+        let orphans: Vec<_> = found.iter().filter_map(|document| orphan(document, dead)).collect();
         for some in orphans.chunks(REPAIRED_AT_ONCE) {
-            let waiting: Vec<_> = some
-                .iter()
-                .map(|address| {
-                    let shard = inner
-                        .shards
-                        .get(usize::from(address.partition(core.setup.partitions).0))?;
-                    let request = Request::Repair(at.clone());
-                    Some(shard.ask(address, |call| Input::Ask(call, request)).1)
-                })
-                .collect();
-            for answer in waiting {
-                match tokio::time::timeout(core.limits.call_timeout, answer?).await {
-                    Ok(Ok(Answer::Done)) => repaired += 1,
-                    _ => return None,
-                }
-            }
+            repaired += repair(&inner, some).await?;
         }
     }
+    Some(repaired)
 }
 
-fn orphan(document: &Document, node: &str) -> Option<Address> {
-    let session = Session::decode(&document.body)?;
-    let named = session.node.is_some_and(|named| named.as_str() == node);
-    named.then(|| Address::parse(&document.at.key().id).ok()).flatten()
+/// Ends these sessions, with the nodes that they name.
+async fn repair(inner: &Inner, orphans: &[(Address, DocumentRef)]) -> Option<usize> {
+    let mut waiting = Vec::with_capacity(orphans.len());
+    for (address, node) in orphans {
+        let number = address.partition(inner.core.setup.partitions).0;
+        let shard = inner.shards.get(usize::from(number))?;
+        let request = Request::Repair(node.clone());
+        waiting.push(shard.ask(address, |call| Input::Ask(call, request)).1);
+    }
+    for answer in waiting {
+        match tokio::time::timeout(inner.core.limits.call_timeout, answer).await {
+            Ok(Ok(Answer::Done)) => {}
+            _ => return None,
+        }
+    }
+    Some(orphans.len())
+}
+
+/// Whose session it is that names a dead node.
+fn orphan(document: &Document, dead: &AllDead) -> Option<(Address, DocumentRef)> {
+    let node = Session::decode(&document.body)?.node?;
+    let dead = dead.get(node.as_str())?;
+    Some((Address::parse(&document.at.key().id).ok()?, dead.at.clone()))
 }
 
 /// Begins to join. A store that answers at once lets it end at once.
@@ -313,8 +332,8 @@ impl Hub {
     /// Closes what is still connected, for a shutdown.
     pub(super) fn expel_all(&self) {
         for shard in &self.inner.shards {
-            for line in shard.lines() {
-                shard.input(&line.address, Input::Expel(CloseReason::Shutdown));
+            for address in shard.connected() {
+                shard.input(&address, Input::Expel(CloseReason::Shutdown));
             }
         }
     }

@@ -52,7 +52,9 @@ impl Hub {
     fn is_quiet(&self) -> bool {
         self.core().remote_calls.load(Ordering::SeqCst) == 0
             && self.inner.shards.iter().all(|shard| {
-                shard.committer.is_idle() && shard.holdings(false).inboxes.waiting == 0
+                shard.committer.is_idle()
+                    && shard.holdings(false).inboxes.waiting == 0
+                    && shard.connected().is_empty()
             })
     }
 
@@ -100,6 +102,8 @@ impl Hub {
             }
         }
         let drained = loop {
+            // Again: a connect that was in hand may have come through meanwhile.
+            self.expel_all();
             let idle = self.is_quiet();
             if idle || self.core().is_failed() || Instant::now() >= end {
                 break idle;

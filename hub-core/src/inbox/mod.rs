@@ -12,4 +12,4 @@
 mod post;
 mod wire;
 
-pub use self::post::{Asked, Gone, Post, Replied, Reply};
+pub use self::post::{Asked, Connection, Gone, Post, Replied, Reply};

@@ -56,6 +56,16 @@ pub enum Gone {
     Disabled,
 }
 
+/// One connection of all that ever were. The epochs of an identity that was deleted and made anew
+/// begin again, so the epoch alone does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// The generation of the identity.
+    pub generation: u64,
+    /// The epoch.
+    pub epoch: Epoch,
+}
+
 /// One thing that a node tells another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Post {
@@ -63,9 +73,9 @@ pub enum Post {
     Changed(Address),
     /// A message may be in its mailbox.
     Mail(Address),
-    /// Its desired properties were written while it was connected in this epoch: their version, and
-    /// the patch as JSON text. It is for no later connection, which may have read them since.
-    Desired(Address, Epoch, u64, Bytes),
+    /// Its desired properties were written during this connection: their version, and the patch as
+    /// JSON text. It is for no later connection, which may have read them since.
+    Desired(Address, Connection, u64, Bytes),
     /// Its connection has to end.
     Expelled(Address, Gone),
     /// Call a direct method.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::post::{Asked, Gone, Post, Replied, Reply};
+use super::post::{Asked, Connection, Gone, Post, Replied, Reply};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, CallId, Epoch, NodeId};
 
@@ -22,7 +22,7 @@ enum Wire<'a> {
     #[serde(rename = "m")]
     Mail { a: Text<'a> },
     #[serde(rename = "d")]
-    Desired { a: Text<'a>, e: u64, n: u64, p: Text<'a> },
+    Desired { a: Text<'a>, g: u64, e: u64, n: u64, p: Text<'a> },
     #[serde(rename = "x")]
     Disabled { a: Text<'a> },
     #[serde(rename = "q")]
@@ -45,9 +45,13 @@ pub(super) fn encode(post: &Post) -> Bytes {
     let wire = match post {
         Post::Changed(of) => Wire::Changed { a: of.as_str().into() },
         Post::Mail(of) => Wire::Mail { a: of.as_str().into() },
-        Post::Desired(of, epoch, version, patch) => {
-            Wire::Desired { a: of.as_str().into(), e: epoch.0, n: *version, p: text(patch) }
-        }
+        Post::Desired(of, during, version, patch) => Wire::Desired {
+            a: of.as_str().into(),
+            g: during.generation,
+            e: during.epoch.0,
+            n: *version,
+            p: text(patch),
+        },
         Post::Expelled(of, Gone::Disabled) => Wire::Disabled { a: of.as_str().into() },
         Post::Call(asked) => Wire::Call {
             a: asked.of.as_str().into(),
@@ -87,7 +91,10 @@ pub(super) fn decode(body: &[u8]) -> Option<Post> {
     Some(match serde_json::from_slice(json).ok()? {
         Wire::Changed { a } => Post::Changed(address(&a)?),
         Wire::Mail { a } => Post::Mail(address(&a)?),
-        Wire::Desired { a, e, n, p } => Post::Desired(address(&a)?, Epoch(e), n, bytes(p)),
+        Wire::Desired { a, g, e, n, p } => {
+            let during = Connection { generation: g, epoch: Epoch(e) };
+            Post::Desired(address(&a)?, during, n, bytes(p))
+        }
         Wire::Disabled { a } => Post::Expelled(address(&a)?, Gone::Disabled),
         Wire::Call { a, to, call, name, p, response, connect } => Post::Call(Box::new(Asked {
             of: address(&a)?,
@@ -170,16 +177,12 @@ mod tests {
             response_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_millis(1),
         };
+        let during = Connection { generation: 639_355_968_000_000_000, epoch: Epoch(2) };
         let lost = HubError::new(ErrorKind::DeviceDisconnected, "gone");
         for post in [
             Post::Changed(of.clone()),
             Post::Mail(of.clone()),
-            Post::Desired(
-                of.clone(),
-                Epoch(2),
-                8,
-                Bytes::from_static(br#"{"a":null,"$version":8}"#),
-            ),
+            Post::Desired(of.clone(), during, 8, Bytes::from_static(br#"{"a":null,"$version":8}"#)),
             Post::Expelled(of, Gone::Disabled),
             Post::Call(Box::new(asked)),
             answer(Ok((-1, Bytes::from_static(b"null")))),

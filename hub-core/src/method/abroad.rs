@@ -19,9 +19,11 @@ pub struct Patient {
     pub call: MethodCall,
     /// How long it waits for the device to come.
     pub until: Timestamp,
+    /// The connection that it was sent to and that was not there.
+    pub refused: Option<Box<Holder>>,
 }
 
-/// The connection a call was sent to.
+/// A connection, as the session of its device names it.
 pub type Holder = (NodeId, Epoch);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub enum Answered {
     /// It ended.
     Ended(Ended),
     /// It was not dispatched there. To be tried again, elsewhere than there.
-    Again(Patient, Holder),
+    Again(Patient),
     /// It is none of these.
     Unknown,
 }
@@ -150,7 +152,7 @@ impl Sent {
     /// Tried again also when nothing of its patience is left: the device may have moved while the
     /// call was on its way.
     fn not_there(self) -> Answered {
-        Answered::Again(self.patient, self.holder)
+        Answered::Again(Patient { refused: Some(Box::new(self.holder)), ..self.patient })
     }
 }
 
@@ -187,7 +189,8 @@ mod tests {
     fn one(patience: u64) -> Abroad {
         let limits = Limits::default();
         let call = MethodCall::new("m").checked(&limits).unwrap();
-        let patient = Patient { caller: CallId(1), call, until: later(patience) };
+        let until = later(patience);
+        let patient = Patient { caller: CallId(1), call, until, refused: None };
         let mut abroad = Abroad::default();
         abroad.sent(item(), holder(), patient, T0, &limits);
         abroad
@@ -215,10 +218,10 @@ mod tests {
         assert_eq!(abroad.tick(later(4)), (vec![], vec![]));
         assert_eq!(abroad.tick(later(5)), (vec![(CallId(1), item())], vec![]));
         assert_eq!(abroad.tick(later(6)), (vec![], vec![]));
-        let Answered::Again(patient, at) = abroad.recalled(CallId(1)) else {
+        let Answered::Again(patient) = abroad.recalled(CallId(1)) else {
             panic!("it did not end");
         };
-        assert_eq!((patient.until, at), (T0, holder()));
+        assert_eq!((patient.until, patient.refused), (T0, Some(Box::new(holder()))));
     }
 
     #[test]
@@ -234,9 +237,9 @@ mod tests {
     fn a_device_that_is_not_there_is_looked_for_elsewhere() {
         let mut abroad = one(20);
         let absent = HubError::new(ErrorKind::DeviceNotOnline, "x");
-        let Answered::Again(patient, at) = abroad.answered(CallId(1), Err(absent)) else {
+        let Answered::Again(patient) = abroad.answered(CallId(1), Err(absent)) else {
             panic!("it did not end");
         };
-        assert_eq!((patient.until, at), (later(20), holder()));
+        assert_eq!((patient.until, patient.refused), (later(20), Some(Box::new(holder()))));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::abroad::Patient;
+use super::abroad::{Holder, Patient};
 use super::call::{MethodCall, MethodReply, is_json};
 use crate::error::{ErrorKind, HubError};
 use crate::frame::MethodRef;
@@ -33,9 +33,7 @@ pub struct Ended {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Waiting {
-    caller: CallId,
-    until: Timestamp,
-    call: MethodCall,
+    patient: Patient,
     waits: Waits,
 }
 
@@ -83,35 +81,36 @@ impl Correlator {
         now: Timestamp,
         limits: &Limits,
     ) -> Result<Option<Dispatch>, Ended> {
-        self.begin_for(Waits::Anywhere, caller, call, listening, now, limits)
+        let until = now.after(call.connect_timeout);
+        let patient = Patient { caller, call, until, refused: None };
+        self.begin_for(Waits::Anywhere, patient, listening, now, limits)
     }
 
-    /// As [`Correlator::begin`], for a call that waits for the device in this way.
+    /// As [`Correlator::begin`], for a call that waits for the device in this way, and for so long.
     pub fn begin_for(
         &mut self,
         waits: Waits,
-        caller: CallId,
-        call: MethodCall,
+        patient: Patient,
         listening: bool,
         now: Timestamp,
         limits: &Limits,
     ) -> Result<Option<Dispatch>, Ended> {
         if self.count() >= limits.methods_in_flight_max {
             let error = HubError::new(ErrorKind::TooManyMethods, "too many methods in flight");
-            return Err(Ended { caller, result: Err(error) });
+            return Err(Ended { caller: patient.caller, result: Err(error) });
         }
         if listening {
-            return Ok(Some(self.dispatch(caller, call, now)));
+            return Ok(Some(self.dispatch(patient, now)));
         }
-        if call.connect_timeout.is_zero() {
-            return Err(Ended { caller, result: Err(not_online()) });
+        if patient.until <= now {
+            return Err(Ended { caller: patient.caller, result: Err(not_online()) });
         }
-        let until = now.after(call.connect_timeout);
-        self.waiting.push_back(Waiting { caller, until, call, waits });
+        self.waiting.push_back(Waiting { patient, waits });
         Ok(None)
     }
 
-    fn dispatch(&mut self, caller: CallId, call: MethodCall, now: Timestamp) -> Dispatch {
+    fn dispatch(&mut self, patient: Patient, now: Timestamp) -> Dispatch {
+        let Patient { caller, call, .. } = patient;
         self.last = self.last.saturating_add(1);
         let reference = MethodRef(self.last);
         let until = now.after(call.response_timeout);
@@ -122,17 +121,19 @@ impl Correlator {
     /// The device listens for methods now: what waited is dispatched, in order.
     pub fn listening(&mut self, now: Timestamp) -> Vec<Dispatch> {
         let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_iter().map(|w| self.dispatch(w.caller, w.call, now)).collect()
+        waiting.into_iter().map(|waiting| self.dispatch(waiting.patient, now)).collect()
     }
 
-    /// Takes out the calls that wait for the device to come, to look for it elsewhere.
-    pub fn take_patient(&mut self) -> Vec<Patient> {
-        let (patient, here) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition::<VecDeque<_>, _>(|waiting| waiting.waits == Waits::Anywhere);
-        self.waiting = here;
-        let out = |Waiting { caller, until, call, .. }| Patient { caller, call, until };
-        patient.into_iter().map(out).collect()
+    /// Takes out the calls that wait for the device to come, now that this connection is there. Those
+    /// that it has refused stay.
+    pub fn take_patient(&mut self, holder: &Holder) -> Vec<Patient> {
+        let goes = |waiting: &Waiting| {
+            waiting.waits == Waits::Anywhere && waiting.patient.refused.as_deref() != Some(holder)
+        };
+        let (patient, stay) =
+            std::mem::take(&mut self.waiting).into_iter().partition::<VecDeque<_>, _>(goes);
+        self.waiting = stay;
+        patient.into_iter().map(|waiting| waiting.patient).collect()
     }
 
     /// Whether calls wait for the device to come, wherever that is.
@@ -190,7 +191,8 @@ impl Correlator {
         self.waiting.retain(|waiting| {
             let over = waiting.waits == Waits::Here;
             if over {
-                ended.push(Ended { caller: waiting.caller, result: Err(not_online()) });
+                let caller = waiting.patient.caller;
+                ended.push(Ended { caller, result: Err(not_online()) });
             }
             !over
         });
@@ -199,7 +201,7 @@ impl Correlator {
 
     /// The caller does not wait any more. An answer that still comes is dropped.
     pub fn cancel(&mut self, caller: CallId) {
-        self.waiting.retain(|waiting| waiting.caller != caller);
+        self.waiting.retain(|waiting| waiting.patient.caller != caller);
         self.flying.retain(|_, flying| flying.caller != caller);
     }
 
@@ -207,9 +209,10 @@ impl Correlator {
     pub fn tick(&mut self, now: Timestamp) -> Vec<Ended> {
         let mut ended = Vec::new();
         self.waiting.retain(|waiting| {
-            let over = waiting.until <= now;
+            let over = waiting.patient.until <= now;
             if over {
-                ended.push(Ended { caller: waiting.caller, result: Err(not_online()) });
+                let caller = waiting.patient.caller;
+                ended.push(Ended { caller, result: Err(not_online()) });
             }
             !over
         });
@@ -226,7 +229,7 @@ impl Correlator {
     /// When to call [`Correlator::tick`] if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        let waiting = self.waiting.iter().map(|waiting| waiting.until);
+        let waiting = self.waiting.iter().map(|waiting| waiting.patient.until);
         waiting.chain(self.flying.values().map(|flying| flying.until)).min()
     }
 
@@ -248,6 +251,7 @@ pub(super) fn timed_out() -> HubError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::NodeId;
     use std::time::Duration;
 
     const T0: Timestamp = Timestamp::from_millis(1_000_000);
@@ -311,13 +315,25 @@ mod tests {
         let (limits, mut c) = (Limits::default(), Correlator::default());
         let patient = || call().with_connect_timeout(Duration::from_secs(10));
         c.begin(CallId(1), patient(), false, T0, &limits).unwrap();
-        c.begin_for(Waits::Here, CallId(2), patient(), false, T0, &limits).unwrap();
+        let until = T0.after(Duration::from_secs(10));
+        let here = Patient { caller: CallId(2), call: patient(), until, refused: None };
+        c.begin_for(Waits::Here, here, false, T0, &limits).unwrap();
         let ended = c.link_lost();
         assert_eq!(ended.iter().map(|e| e.caller).collect::<Vec<_>>(), [CallId(2)]);
         assert_eq!(kind(&ended[0]), Some(ErrorKind::DeviceNotOnline));
-        let until = T0.after(Duration::from_secs(10));
-        let taken: Vec<_> = c.take_patient().into_iter().map(|p| (p.caller, p.until)).collect();
-        assert_eq!(taken, [(CallId(1), until)]);
+        let holder = (NodeId::new("b").unwrap(), Epoch(1));
+        let mut refused = c.take_patient(&holder);
+        assert_eq!(
+            refused.iter().map(|p| (p.caller, p.until)).collect::<Vec<_>>(),
+            [(CallId(1), until)]
+        );
+        // Not to the same connection again, but to the next.
+        let mut again = refused.remove(0);
+        again.refused = Some(Box::new(holder.clone()));
+        c.begin_for(Waits::Anywhere, again, false, T0, &limits).unwrap();
+        assert_eq!(c.take_patient(&holder), []);
+        assert!(c.has_patient());
+        assert_eq!(c.take_patient(&(holder.0, Epoch(2))).len(), 1);
         assert!(c.is_idle() && !c.has_patient());
     }
 

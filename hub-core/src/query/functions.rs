@@ -420,6 +420,10 @@ fn byte_at(text: &str, unit: usize) -> Option<usize> {
 /// The number that a text says, by the rules of .NET's invariant culture: blanks around it, a sign,
 /// commas within the integer part, a fraction and an exponent. Beyond a double it is infinite.
 fn read_number(text: &str) -> Option<f64> {
+    // Of these characters the standard parser takes what the rules do, and most numbers have no other.
+    if text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-')) {
+        return text.parse().ok();
+    }
     let text = text.trim();
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let integer = unsigned.find(['.', 'e', 'E']).unwrap_or(unsigned.len());

@@ -1,10 +1,15 @@
 //! Paths into a document.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde_json::Value as Json;
 
+use super::error::ParseError;
+use super::lex::Dialect;
+use super::parse::Parser;
 use super::value::Value;
+use crate::limits::Limits;
 
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +60,13 @@ impl Path {
         }
     }
 
+    /// Whether it leads to a value in a section of a twin, or into one: below `tags`,
+    /// `properties.desired` or `properties.reported`.
+    #[must_use]
+    pub fn is_twin_value(&self) -> bool {
+        super::columns::is_twin_value(self)
+    }
+
     /// The name of the last member on the path.
     #[must_use]
     pub fn last_name(&self) -> Option<&str> {
@@ -94,6 +106,17 @@ impl<'j> Value<'j> {
             Some(Json::Array(_)) => Self::Array,
             Some(Json::Object(_)) => Self::Object,
         }
+    }
+}
+
+/// As it is written in a twin query.
+impl FromStr for Path {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut parser = Parser::new(text, Dialect::Query, &Limits::default())?;
+        let path = parser.path()?;
+        if parser.is_at_end() { Ok(path) } else { Err(parser.unexpected("the end of the path")) }
     }
 }
 

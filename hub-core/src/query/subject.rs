@@ -52,8 +52,11 @@ pub trait Subject {
     fn change_includes(&self, path: &Path) -> Option<bool>;
 }
 
-/// Properties that are kept at hand. Messages with more are read again for each that is asked for.
-const AT_HAND: usize = 16;
+/// Application properties that are kept at hand. Messages with more are read again for each that is
+/// asked for.
+const AT_HAND: usize = 12;
+/// Room for a value of each system property, by its discriminant.
+const SYSTEM: usize = 17;
 
 /// An event of the log as conditions see it: properties at once, the body when the first condition
 /// asks for it, and then for all of them.
@@ -63,7 +66,10 @@ const AT_HAND: usize = 16;
 pub struct EventSubject<'e> {
     event: Parts<'e>,
     twin: Option<&'e dyn Fields>,
-    properties: [Option<Property<'e>>; AT_HAND],
+    system: [Option<&'e str>; SYSTEM],
+    application: [(&'e str, Option<&'e str>); AT_HAND],
+    /// How many application properties the event has.
+    count: usize,
     body: OnceCell<Result<Json, BodyFault>>,
     enqueued: OnceCell<String>,
 }
@@ -118,15 +124,26 @@ impl<'e> EventSubject<'e> {
     }
 
     fn seen(event: Parts<'e>) -> Self {
-        let mut properties = [None; AT_HAND];
-        let mut all = event.properties.clone();
-        for (slot, property) in properties.iter_mut().zip(&mut all) {
-            *slot = Some(property);
+        let mut system = [None; SYSTEM];
+        let mut application = [("", None); AT_HAND];
+        let mut count = 0;
+        for property in event.properties.clone() {
+            match property {
+                Property::System(name, value) => {
+                    if let Some(slot) = system.get_mut(usize::from(name as u8)) {
+                        *slot = Some(value);
+                    }
+                }
+                Property::Application(name, value) => {
+                    if let Some(slot) = application.get_mut(count) {
+                        *slot = (name, value);
+                    }
+                    count += 1;
+                }
+            }
         }
-        if all.next().is_some() {
-            properties = [None; AT_HAND];
-        }
-        Self { event, twin: None, properties, body: OnceCell::new(), enqueued: OnceCell::new() }
+        let (body, enqueued) = (OnceCell::new(), OnceCell::new());
+        Self { event, twin: None, system, application, count, body, enqueued }
     }
 
     /// The same event with the twin of its sender: for conditions whose
@@ -137,22 +154,34 @@ impl<'e> EventSubject<'e> {
         self
     }
 
-    /// The last of the properties that a test picks.
-    fn last<T>(&self, pick: impl Fn(Property<'e>) -> Option<T>) -> Option<T> {
-        if self.properties.first().is_some_and(Option::is_some) {
-            self.properties.iter().rev().flatten().find_map(|property| pick(*property))
-        } else {
-            self.event.properties.clone().filter_map(pick).last()
-        }
+    /// The last value of a system property.
+    fn set(&self, wanted: SystemProperty) -> Option<&'e str> {
+        self.system.get(usize::from(wanted as u8)).copied().flatten()
     }
 
-    fn set(&self, wanted: SystemProperty) -> Option<&'e str> {
-        self.last(|property| match property {
-            Property::System(name, value) if name == wanted => Some(value),
+    /// The last application property of a name.
+    fn last(&self, wanted: &str) -> Option<Option<&'e str>> {
+        if let Some(all) = self.application.get(..self.count) {
+            let found = all.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            return found.map(|(_, value)| *value);
+        }
+        let all = self.event.properties.clone().filter_map(|property| match property {
+            Property::Application(name, value) if name.eq_ignore_ascii_case(wanted) => Some(value),
             _ => None,
-        })
+        });
+        all.last()
     }
 }
+
+const _: () = {
+    let mut at = 0;
+    while at < SystemProperty::ALL.len() {
+        #[expect(clippy::indexing_slicing, reason = "fails the build, not the program")]
+        let code = SystemProperty::ALL[at] as usize;
+        assert!(code < SYSTEM, "a system property has no room");
+        at += 1;
+    }
+};
 
 impl Subject for EventSubject<'_> {
     fn system(&self, name: SystemName) -> Option<Cow<'_, str>> {
@@ -184,10 +213,7 @@ impl Subject for EventSubject<'_> {
     }
 
     fn application(&self, name: &str) -> Option<Option<&str>> {
-        let found = self.last(|property| match property {
-            Property::Application(key, value) if key.eq_ignore_ascii_case(name) => Some(value),
-            _ => None,
-        });
+        let found = self.last(name);
         // Two system properties are known to conditions by their plain names as well.
         found.or_else(|| {
             let system = [SystemProperty::MessageSchema, SystemProperty::CreationTime];

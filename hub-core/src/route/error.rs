@@ -40,8 +40,8 @@ pub enum RoutingError {
         /// The name.
         endpoint: String,
     },
-    /// A condition that is none. The error has the position.
-    #[error("the condition of {route} is wrong: {error}")]
+    /// A condition that is none. The error below it has the position.
+    #[error("the condition of {route} is wrong")]
     Condition {
         /// The route.
         route: String,

@@ -242,7 +242,11 @@ fn what_is_wrong_is_told() {
     let wrong = |change: &dyn Fn(&mut RoutingSpec)| {
         let mut wrong = spec(&[("true", "one")]);
         change(&mut wrong);
-        Routing::new("hub", wrong, ENDPOINTS, &Limits::default()).unwrap_err().to_string()
+        let error = Routing::new("hub", wrong, ENDPOINTS, &Limits::default()).unwrap_err();
+        match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        }
     };
     let enrich = |key: &str, value: &str, to: &[&str]| {
         let enrichment = EnrichmentSpec::new(key, value, to.iter().copied());

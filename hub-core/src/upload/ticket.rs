@@ -169,8 +169,7 @@ mod tests {
 
     #[test]
     fn the_queue_bounds_how_many_are_open() {
-        let mut limits = Limits::default();
-        limits.uploads_per_device_max = 3;
+        let limits = Limits { uploads_per_device_max: 3, ..Limits::default() };
         let identity = DocumentRef::new(Key::new(Kind::Identity, "d1"), Version(4));
         let change = begin(&identity, &device(), &ticket(), EXPIRY, &limits);
         let [Op::Require(key, Some(Version(4))), Op::Push(push)] = change.ops() else {

@@ -72,11 +72,6 @@ pub(crate) struct Shown {
 }
 
 impl Model {
-    fn is_live(&self, machine: usize) -> bool {
-        let epoch = self.links[machine].as_ref().map(|link| link.epoch);
-        epoch == Some(self.epoch) && self.node == Some(machine)
-    }
-
     fn listens(&self, machine: usize, interest: Interest) -> bool {
         self.links[machine].as_ref().is_some_and(|link| link.subscriptions.has(interest))
     }
@@ -89,13 +84,12 @@ impl Model {
     }
 
     fn leave(&mut self, machine: usize) {
-        if self.is_live(machine) {
+        if self.links[machine].take().is_some() {
             self.node = None;
             if !self.stored {
                 self.subscriptions = Subscriptions::NONE;
             }
         }
-        self.links[machine] = None;
     }
 
     fn close(&mut self, machine: usize, reason: CloseReason, shown: &mut Shown) {
@@ -104,11 +98,8 @@ impl Model {
     }
 
     fn review(&mut self, machine: usize, shown: &mut Shown) {
-        if self.links[machine].is_none() {
-        } else if !self.enabled {
+        if self.links[machine].is_some() && !self.enabled {
             self.close(machine, CloseReason::IdentityDisabled, shown);
-        } else if !self.is_live(machine) {
-            self.close(machine, CloseReason::TakenOver, shown);
         }
         self.stir(machine);
     }
@@ -128,6 +119,9 @@ impl Model {
             Act::Connect { persistent } => {
                 self.last_link += 1;
                 if let Some(old) = self.links[machine].take() {
+                    shown.closed.push((old.id, CloseReason::TakenOver));
+                }
+                if let Some(old) = self.links[1 - machine].take() {
                     shown.closed.push((old.id, CloseReason::TakenOver));
                 }
                 let present = *persistent && self.stored;
@@ -174,7 +168,7 @@ impl Model {
                     _ if tags.is_none() && desired.is_none() => format!("{:?}", self.view()),
                     _ if lost => "Busy".to_owned(),
                     _ => {
-                        self.write(machine, tags, desired, *replace, &mut shown);
+                        self.write(tags, desired, *replace, &mut shown);
                         format!("{:?}", self.view())
                     }
                 });
@@ -184,7 +178,8 @@ impl Model {
             Act::Send => {
                 self.messages += 1;
                 shown.call = Some("sent".to_owned());
-                self.stir(machine);
+                self.stir(0);
+                self.stir(1);
             }
             Act::Status { enabled, heard } => {
                 self.enabled = *enabled;
@@ -205,14 +200,10 @@ impl Model {
         change: impl FnOnce(Subscriptions) -> Subscriptions,
         shown: &mut Shown,
     ) {
-        let live = self.is_live(machine);
         let Some(link) = &mut self.links[machine] else { return };
         let after = change(link.subscriptions);
         let before = std::mem::replace(&mut link.subscriptions, after);
         if link.stored && before != after {
-            if !live {
-                return self.close(machine, CloseReason::TakenOver, shown);
-            }
             if lost {
                 link.subscriptions = before;
                 shown.answer = Some("Busy".to_owned());
@@ -237,9 +228,6 @@ impl Model {
         if self.links[machine].is_none() {
             return;
         }
-        if !self.is_live(machine) {
-            return self.close(machine, CloseReason::TakenOver, shown);
-        }
         if version.is_some_and(|version| version != self.reported_version) {
             shown.answer = Some("PreconditionFailed".to_owned());
             return;
@@ -259,7 +247,6 @@ impl Model {
 
     fn write(
         &mut self,
-        machine: usize,
         tags: Option<&Value>,
         desired: Option<&Value>,
         replace: bool,
@@ -285,7 +272,7 @@ impl Model {
                 vanished(&before, &self.desired, &mut notice);
             }
             notice.insert("$version".to_owned(), self.desired_version.into());
-            if self.listens(machine, Interest::DesiredProperties) {
+            if (0..2).any(|machine| self.listens(machine, Interest::DesiredProperties)) {
                 shown.notice = Some((self.desired_version, Value::Object(notice)));
             }
         }

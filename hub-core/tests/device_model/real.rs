@@ -1,13 +1,14 @@
 //! Two machines of the device on one store: what everybody is told.
 
-use hub_core::device::{Answer, Input, Request, Said};
+use hub_core::device::{Answer, Input, Purpose, Request, Said};
 use hub_core::envelope::Message;
 use hub_core::error::{DisconnectCause, ErrorKind};
 use hub_core::frame::{Disposition, Guarantee, Inbound, Outbound};
 use hub_core::hello::{Refusal, SessionMode};
-use hub_core::id::{CallId, LinkId, Tag};
+use hub_core::id::{CallId, LinkId, NodeId, Tag};
+use hub_core::inbox::Post;
 use hub_core::registry::Status;
-use hub_core::store::{Ask, QueueId, Record};
+use hub_core::store::{Ask, Change, Claim, Outcome, QueueId, Record, Scope};
 use hub_core::twin::ServicePatch;
 use serde_json::{Map, Value, json};
 
@@ -81,7 +82,37 @@ impl Real {
             let said = self.rig.feed(machine, input);
             self.look(machine, said, &mut shown);
         }
+        self.deliver(&mut shown);
         shown
+    }
+
+    /// Takes all posts out of a node's inbox, as what they are to its machine.
+    fn posts(&mut self, node: &str) -> Vec<Input> {
+        let scope = Scope::Queue(QueueId::inbox(&NodeId::new(node).unwrap()));
+        let claim = Claim { scope, limit: u32::MAX, hide_until: self.rig.now };
+        let items = self.rig.claim((Purpose::Job, self.rig.now, claim));
+        let posts = items.into_iter().map(|item| {
+            let taken = self.rig.commit(Change::new().settle(&item.at));
+            assert!(matches!(taken, Outcome::Committed(_)));
+            Input::of_post(Post::decode(&item.body).unwrap()).unwrap().1
+        });
+        posts.collect()
+    }
+
+    /// What the nodes tell each other arrives at once. That it may come late is the simulation's.
+    fn deliver(&mut self, shown: &mut Shown) {
+        loop {
+            let posts = [self.posts("a"), self.posts("b")];
+            if posts.iter().all(Vec::is_empty) {
+                return;
+            }
+            for (machine, posts) in posts.into_iter().enumerate() {
+                for post in posts {
+                    let said = self.rig.feed(machine, post);
+                    self.look(machine, said, shown);
+                }
+            }
+        }
     }
 
     fn write(

@@ -87,7 +87,7 @@ pub(crate) async fn until(hub: &Hub, job: &str, wanted: impl Fn(&JobState) -> bo
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), look).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(60), look).await.unwrap()
 }
 
 /// The job, once it is over.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hub_core::engine::{DeviceClient, DeviceEvent};
+use hub_core::envelope::Message;
 use hub_core::error::ErrorKind;
 use hub_core::frame::{Interest, MethodRef};
 use hub_core::method::{MethodCall, MethodReply};
@@ -229,6 +230,22 @@ async fn calls_of_one_device_are_bounded_over_nodes() {
         device.reply(reference, 200, "null").await;
     }
     assert!(soon(one).await.unwrap().is_ok() && soon(two).await.unwrap().is_ok());
+}
+
+/// A call that finds no room in the inbox of the device's node was not dispatched, and is refused.
+#[tokio::test]
+async fn a_full_inbox_refuses_calls() {
+    let world = World::with(|limits| {
+        limits.inbox_depth_max = 1;
+        limits.node_expiry = Duration::from_secs(3600);
+    });
+    let (a, b) = world.pair().await;
+    let mut device = connect(&b, "d1").await;
+    b.control.stall();
+    a.hub.send(&address("d1"), Message::new("fills it")).await.unwrap();
+    assert_eq!(kind(calling(&a.hub, call("x"))).await, ErrorKind::Throttled);
+    b.control.resume();
+    assert!(matches!(heard(&mut device).await, DeviceEvent::Message(_)));
 }
 
 /// A node makes only so many calls for others at once; the rest is refused before it is dispatched.

@@ -171,6 +171,37 @@ async fn an_endpoint_that_hangs_is_left_and_tried_again() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_panics_is_tried_again() {
+    let world = World::new();
+    let hub = world.registered(|builder| builder).await;
+    world.sink.is(Mood::Panics);
+    send(&hub, 0..3).await;
+    world.until(|sink| sink.calls() >= 2).await;
+    world.sink.is(Mood::Takes);
+    world.until(|sink| sink.seen().len() >= 3).await;
+    assert_eq!(world.sink.seen(), texts(0..3));
+    let health = &hub.endpoint_health().await.unwrap()[0];
+    assert_eq!(health.last_error.as_ref().unwrap().kind, FailureKind::Internal);
+}
+
+#[tokio::test]
+async fn an_entry_of_an_unknown_format_is_not_passed_over() {
+    use hub_core::store::{Batch, BatchId, Change, Entries, Store as _};
+    let world = World::new();
+    let hub = world.registered(|builder| builder).await;
+    let outbox = hub_core::route::outbox::partition(hub_core::id::Partition(0));
+    let strange = Change::new().append(outbox, START, Entries::one(b"strange"[..].into()));
+    let batch = Batch { id: BatchId(7), changes: vec![strange], nudges: Vec::new() };
+    world.store.commit(&batch).await.unwrap();
+    send(&hub, 0..3).await;
+    world.pass(HOUR).await;
+    assert_eq!(world.sink.calls(), 0);
+    let health = &hub.endpoint_health().await.unwrap()[0];
+    assert_eq!(health.lag, 4);
+    assert_eq!(health.last_error.as_ref().unwrap().message, "an entry is of no known format");
+}
+
+#[tokio::test]
 async fn an_event_that_is_never_taken_is_dropped_and_the_rest_comes() {
     let world = World::new();
     let hub = world.registered(|builder| builder).await;

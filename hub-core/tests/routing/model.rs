@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hub_core::endpoint::FailureKind;
-use hub_core::engine::{Hub, ManualClock};
+use hub_core::engine::{DeviceClient, Hub, ManualClock};
 use hub_core::envelope::EventSource;
 use hub_core::id::NodeId;
 use hub_core::limits::Limits;
@@ -22,7 +22,7 @@ enum Step {
     Send(usize, usize),
     Is(Mood),
     Pass(u64),
-    /// A node ends without a word, and another of its name begins.
+    /// A node ends without a word, and one of another name begins, as nodes without a fixed name do.
     Crash(usize),
     /// A node ends in good order, and another of its name begins.
     Restart(usize),
@@ -53,6 +53,8 @@ struct World {
     clock: Arc<ManualClock>,
     sink: Sink,
     nodes: Vec<Option<Hub>>,
+    /// How often a place was left without a word.
+    crashes: [u32; 2],
     sent: usize,
 }
 
@@ -60,7 +62,7 @@ impl World {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let (store, sink) = (Arc::new(MemoryStore::new()), Sink::new());
-        let mut world = Self { store, clock, sink, nodes: Vec::new(), sent: 0 };
+        let mut world = Self { store, clock, sink, nodes: Vec::new(), crashes: [0; 2], sent: 0 };
         world.nodes = vec![Some(world.start(0)), Some(world.start(1))];
         register(world.nodes[0].as_ref().unwrap(), "d1").await;
         world
@@ -74,11 +76,24 @@ impl World {
             .clock(self.clock.clone())
             .partitions(1)
             .limits(limits)
-            .node(NodeId::new(&format!("n{node}")).unwrap())
+            .node(NodeId::new(&format!("n{node}-{}", self.crashes[node])).unwrap())
             .endpoint("sink", self.sink.clone())
             .routes([RouteSpec::new("all", EventSource::Telemetry, "true", "sink")])
             .start()
             .unwrap()
+    }
+
+    /// A node that time has passed by, or that has just begun, lets nobody in for a moment.
+    async fn connect(&self, hub: &Hub) -> DeviceClient {
+        loop {
+            match hub.device(&address("d1")).await {
+                Ok(device) => return device,
+                Err(_) => {
+                    self.clock.advance(Duration::from_secs(5));
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
     }
 
     async fn work(&self) {
@@ -91,7 +106,7 @@ impl World {
         match step {
             Step::Send(node, count) => {
                 let hub = self.nodes[node].as_ref().unwrap();
-                let mut device = hub.device(&address("d1")).await.unwrap();
+                let mut device = soon(self.connect(hub)).await;
                 for _ in 0..count {
                     device.send(self.sent.to_string().as_bytes(), &[]).await.unwrap();
                     self.sent += 1;
@@ -104,6 +119,7 @@ impl World {
             }
             Step::Crash(node) => {
                 self.nodes[node] = None;
+                self.crashes[node] += 1;
                 self.nodes[node] = Some(self.start(node));
             }
             Step::Restart(node) => {

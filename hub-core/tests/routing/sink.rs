@@ -15,6 +15,7 @@ pub(crate) enum Mood {
     /// Takes all and fails to say so.
     TakesInSilence,
     Hangs,
+    Panics,
 }
 
 /// Clones are the same.
@@ -79,11 +80,13 @@ impl Endpoint for Sink {
                 Mood::TakesInSilence => {
                     (usize::MAX, Some(Err(Failure::new(FailureKind::Transient, "as told"))))
                 }
-                Mood::Hangs => (0, None),
+                Mood::Hangs | Mood::Panics => (0, None),
             };
             state.seen.extend(batch.events.iter().take(taken).cloned());
             answer
         };
+        let panics = self.0.lock().unwrap().mood == Mood::Panics;
+        assert!(!panics, "as told");
         match answer {
             Some(answer) => answer,
             None => std::future::pending().await,

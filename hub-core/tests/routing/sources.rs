@@ -1,6 +1,6 @@
 //! The event sources: what each says, and that none lacks the change of which it tells.
 
-use hub_core::engine::{DeviceClient, Hub};
+use hub_core::engine::{DeviceClient, Hub, ManualClock};
 use hub_core::envelope::EventSource;
 use hub_core::limits::Limits;
 use hub_core::registry::IfMatch;
@@ -8,7 +8,7 @@ use hub_core::twin::ServicePatch;
 use serde_json::{Value, json};
 
 use crate::world::{
-    address, assert_made_by_hub, hub, json as body, log, log_of, property, register,
+    START, address, assert_made_by_hub, hub, json as body, log, log_of, property, register, soon,
 };
 
 fn patch(value: &Value) -> ServicePatch {
@@ -219,4 +219,38 @@ async fn b17_a_device_that_is_registered_anew_goes_on_in_that_order() {
     }
     assert_eq!(numbers.len(), 18);
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+}
+
+#[tokio::test]
+async fn b17_a_connection_that_died_with_its_node_is_told_of() {
+    let store = std::sync::Arc::new(hub_store_memory::MemoryStore::new());
+    let clock = std::sync::Arc::new(ManualClock::new(START));
+    let node = |name: &str| {
+        Hub::builder_on(store.clone())
+            .host_name("my-hub.example.net")
+            .clock(clock.clone())
+            .partitions(1)
+            .node(hub_core::id::NodeId::new(name).unwrap())
+            .event_source(EventSource::ConnectionState)
+            .start()
+            .unwrap()
+    };
+    let (a, b) = (node("a"), node("b"));
+    register(&a, "d1").await;
+    let device = device(&a, "d1").await;
+    assert_eq!(log(&b).await.len(), 1);
+    // It ends without a word. The connection is kept as it was, so that it says nothing either.
+    drop(a);
+    soon(async {
+        while log(&b).await.len() < 2 {
+            clock.advance(std::time::Duration::from_secs(1));
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let events = log(&b).await;
+    assert_made_by_hub(&events[1], "deviceDisconnected", "deviceConnectionStateNotification");
+    let number = |at: usize| body(&events[at])["sequenceNumber"].as_str().unwrap().to_owned();
+    assert!(number(0) < number(1));
+    drop(device);
 }

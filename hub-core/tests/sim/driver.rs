@@ -143,7 +143,8 @@ impl World {
         *node = fresh;
         let (run, id) = (node.run, node.id.clone());
         self.nodes[n].emitter = Emitter::new(self.local(n));
-        self.see(Fact::Started { node: n, id });
+        self.see(Fact::Started { node: n, id: id.clone() });
+        self.write_node(n, &id);
         let sweep = self.rng.below(1000);
         self.after(sweep, Event::Sweep { node: n, run });
         self.after(sweep / 2, Event::Emit { node: n, run });

@@ -9,7 +9,7 @@ use hub_core::store::{Change, Claim, Item, QueueId, QueueKind, Scope};
 
 use crate::driver::{ClaimFor, Done, StoreCall};
 use crate::fact::{Fact, Step};
-use crate::world::{Event, World};
+use crate::world::{Bug, Event, World};
 
 impl World {
     /// The nodes whose inboxes a change pushed to hear of it, with some luck.
@@ -50,6 +50,9 @@ impl World {
 
     pub(crate) fn take_post(&mut self, n: usize, item: &Item) {
         self.nodes[n].waiting.push_back((Change::new().settle(&item.at), Done::Nobody));
+        if self.options.bug == Some(Bug::DriverLosesPosts) && self.rng.permille(300) {
+            return self.kick(n);
+        }
         match Input::of_post(Post::decode(&item.body).unwrap()) {
             Ok((of, input)) => {
                 if self.nodes[n].machines.device(&of).is_some() {
@@ -88,7 +91,7 @@ impl World {
         let result = match answer {
             Answer::Method(reply) => Ok((reply.status, reply.payload)),
             Answer::Failed(error) => Err(error),
-            other => panic!("a call was answered with {other:?}"),
+            other => Err(HubError::new(ErrorKind::Internal, format!("{other:?}"))),
         };
         let to = reply.to.clone();
         let post = Post::Answer(Box::new(Replied { of, reply, result }));

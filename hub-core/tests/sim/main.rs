@@ -22,6 +22,7 @@ mod invariants;
 mod links;
 mod oracle;
 mod rng;
+mod roster;
 mod store;
 mod workload;
 mod world;
@@ -71,6 +72,7 @@ fn planted_bugs_are_caught() {
         (Bug::DriverDropsOutcomes, 60),
         (Bug::DriverTrustsUnknown, 60),
         (Bug::DriverRenamesBatches, 60),
+        (Bug::DriverLosesPosts, 60),
     ] {
         let options = Options { bug: Some(bug), ..Options::new() };
         let caught = (0..seeds).find_map(|seed| run(seed, options).err());

@@ -108,6 +108,11 @@ impl World {
                     self.after(0, Event::Crash { node });
                 }
             }
+            95 => {
+                if self.rng.permille(self.faults.suspects) {
+                    self.suspect();
+                }
+            }
             _ => {
                 let open = self.clients[client].open.clone();
                 if self.rng.permille(self.faults.cuts)

@@ -37,6 +37,8 @@ pub(crate) enum Bug {
     DriverTrustsUnknown,
     /// A batch whose outcome is unknown is sent again under a new id.
     DriverRenamesBatches,
+    /// Some posts of other nodes are taken out of the inbox and thrown away.
+    DriverLosesPosts,
 }
 
 /// What to run.
@@ -67,6 +69,7 @@ pub(crate) struct Faults {
     pub(crate) stalls: u64,
     pub(crate) cuts: u64,
     pub(crate) crashes: u64,
+    pub(crate) suspects: u64,
 }
 
 impl Faults {
@@ -81,6 +84,7 @@ impl Faults {
             stalls: some(60),
             cuts: some(600),
             crashes: some(500),
+            suspects: some(1000),
         }
     }
 }
@@ -133,6 +137,11 @@ pub(crate) enum Event {
     },
     /// A node looks into its inbox without a nudge.
     Inbox {
+        node: usize,
+        run: u64,
+    },
+    /// A node says that it lives, having been held for dead.
+    Beat {
         node: usize,
         run: u64,
     },
@@ -201,6 +210,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) connections: BTreeMap<Conn, Connection>,
     pub(crate) service: Service,
+    /// How often documents of nodes were written.
+    pub(crate) node_writes: u128,
     pub(crate) oracle: Oracle,
 }
 
@@ -270,6 +281,7 @@ impl World {
             clients,
             connections: BTreeMap::new(),
             service: Service::default(),
+            node_writes: 0,
             oracle: Oracle::new(options.trace, options.keep),
         }
     }
@@ -330,6 +342,7 @@ impl World {
                 }
             }
             Event::Inbox { node, run } if self.runs(node, run) => self.poll_inbox(node),
+            Event::Beat { node, run } if self.runs(node, run) => self.beat(node),
             Event::Crash { node } => self.crash(node),
             Event::Start { node } => self.start(node),
             Event::Arrive { conn } => self.arrive(conn),
@@ -348,6 +361,7 @@ impl World {
             | Event::Timer { .. }
             | Event::Sweep { .. }
             | Event::Inbox { .. }
+            | Event::Beat { .. }
             | Event::Emit { .. } => {}
         }
     }

@@ -23,7 +23,9 @@ use crate::state::{Body, State};
 use crate::tree::{Space, Tree, Write, rows};
 
 const META: &[u8] = b"checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// How many kinds of queues there were when version 1 was written, which does not say it.
+const KINDS_OF_VERSION_1: u8 = 5;
 /// Rows written at once.
 const ROWS: usize = 256;
 /// Bytes written at once.
@@ -53,8 +55,9 @@ impl Meta {
         for field in [self.at.segment, self.at.offset, self.next_group, self.version, from, next] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
-        for kind in 0..QueueKind::ALL.len() {
-            let last = self.lasts.get(kind).copied().unwrap_or(0);
+        // One for each kind of queue, of which there may be more one day.
+        bytes.push(u8::try_from(self.lasts.len()).unwrap_or(u8::MAX));
+        for last in self.lasts.iter().take(usize::from(u8::MAX)) {
             bytes.extend_from_slice(&last.to_le_bytes());
         }
         for numbers in &self.numbers {
@@ -69,7 +72,8 @@ impl Meta {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let f = &mut fields;
-        if f.u32()? != VERSION {
+        let format = f.u32()?;
+        if !(1..=VERSION).contains(&format) {
             return None;
         }
         let store = f.u128()?;
@@ -77,7 +81,8 @@ impl Meta {
         let (next_group, version) = (f.u64()?, f.u64()?);
         let batches = (f.u64()?, f.u64()?);
         let mut lasts = Vec::new();
-        for _ in QueueKind::ALL {
+        let kinds = if format == 1 { KINDS_OF_VERSION_1 } else { f.u8()? };
+        for _ in 0..kinds {
             lasts.push(f.u64()?);
         }
         let mut numbers = Vec::new();
@@ -221,5 +226,47 @@ impl Out<'_> {
             writes if writes.is_empty() => Ok(()),
             writes => self.tree.write(writes),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(lasts: &[u64]) -> Meta {
+        Meta {
+            store: 7,
+            at: Position { segment: 1, offset: 2 },
+            next_group: 3,
+            version: 4,
+            lasts: lasts.to_vec(),
+            batches: (5, 6),
+            numbers: vec![Numbers {
+                partition: 1,
+                next: 8,
+                last_at: Timestamp::from_millis(9),
+                oldest: 2,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_meta_says_how_many_kinds_of_queues_it_knows() {
+        for lasts in [&[][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5, 6, 7, 8]] {
+            let meta = meta(lasts);
+            assert_eq!(Meta::decode(&meta.encode()), Some(meta));
+        }
+    }
+
+    #[test]
+    fn the_first_version_had_five_and_later_ones_are_not_read() {
+        let meta = meta(&[1, 2, 3, 4, 5]);
+        let mut bytes = meta.encode();
+        bytes[..4].copy_from_slice(&1_u32.to_le_bytes());
+        // Behind format, store and six numbers.
+        assert_eq!(bytes.remove(4 + 16 + 6 * 8), 5);
+        assert_eq!(Meta::decode(&bytes), Some(meta));
+        bytes[..4].copy_from_slice(&3_u32.to_le_bytes());
+        assert_eq!(Meta::decode(&bytes), None);
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use hub_core::store::QueueKind;
+
 use super::checkpoint::Meta;
 use super::run::{Core, Shared, Tuning};
 use crate::codec::long;

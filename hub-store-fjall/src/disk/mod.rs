@@ -5,10 +5,7 @@
 
 pub(crate) mod real;
 #[cfg(any(test, feature = "simulation"))]
-#[cfg_attr(
-    not(test),
-    expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a simulation may panic")
-)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a simulation may panic")]
 pub(crate) mod sim;
 
 use std::fmt::Debug;

@@ -9,7 +9,7 @@
 pub(crate) mod fjall;
 pub(crate) mod rows;
 #[cfg(any(test, feature = "simulation"))]
-#[cfg_attr(not(test), expect(clippy::unwrap_used, reason = "a simulation may panic"))]
+#[expect(clippy::unwrap_used, reason = "a simulation may panic")]
 pub(crate) mod sim;
 
 use std::fmt::Debug;

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hub_store_postgres::tokio_postgres::{Client, NoTls, connect};
 use hub_store_postgres::{PostgresConfig, PostgresStore};
 
 /// The throwaway server. Its script ends when this process does, and its input with it.
@@ -89,14 +90,13 @@ impl Drop for Schema {
 }
 
 /// A connection beside the store's.
-pub(crate) async fn client() -> tokio_postgres::Client {
+pub(crate) async fn client() -> Client {
     client_at(url()).await
 }
 
-pub(crate) async fn client_at(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .unwrap_or_else(|error| panic!("{url}: {error:?}"));
+pub(crate) async fn client_at(url: &str) -> Client {
+    let (client, connection) =
+        connect(url, NoTls).await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
     tokio::spawn(connection);
     client
 }

@@ -74,6 +74,12 @@ pub struct RunArgs {
     /// Puts the hub's data on a memory file system of so many MiB, which `fill` needs
     #[arg(long, value_name = "MIB")]
     pub tmpfs: Option<u64>,
+    /// Starts a PostgreSQL of the run's own, for the hub to use through a proxy
+    #[arg(long)]
+    pub postgres: bool,
+    /// How many nodes form the hub, which takes PostgreSQL
+    #[arg(long, default_value_t = 1, requires = "postgres")]
+    pub nodes: usize,
     /// Where the hub's data goes; a folder that is removed at the end if nothing is said
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
@@ -105,6 +111,8 @@ impl RunArgs {
             body: self.body,
             deliver: self.deliver,
             tmpfs: self.tmpfs,
+            postgres: self.postgres,
+            nodes: if self.postgres { self.nodes.max(1) } else { 1 },
             verbose: true,
         }
     }

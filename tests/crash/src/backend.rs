@@ -38,7 +38,7 @@ impl Backend {
     /// Works until the faults are over.
     pub(crate) async fn run(mut self) {
         let mut before = None;
-        while let Some(hub) = self.world.hub(before).await {
+        while let Some(hub) = self.world.hub(before, self.random.number()).await {
             let mut client = Client::new(hub.http, self.world.owner());
             before = loop {
                 let worked = match self.look(&mut client).await {

@@ -94,7 +94,7 @@ impl Device {
     /// Runs until all is over. The numbers it has not been told of are those that nobody promised.
     pub(crate) async fn run(mut self) {
         let mut before = None;
-        while let Some(hub) = self.world.hub(before).await {
+        while let Some(hub) = self.world.hub(before, self.random.number()).await {
             // An error is the end of a connection, whatever it says.
             drop(self.connection(hub).await);
             before = Some(hub.life);

@@ -21,6 +21,19 @@ pub enum Fault {
     Freeze,
     /// The disk is full for up to two seconds; every other time the process is killed meanwhile.
     Fill,
+    /// All processes of PostgreSQL are killed, and it is started again.
+    Postgres,
+    /// All connections to PostgreSQL end.
+    Cut,
+    /// Nothing passes between the hub and PostgreSQL for up to three seconds.
+    Stall,
+}
+
+impl Fault {
+    /// Whether it takes a PostgreSQL of the run's own.
+    pub(crate) fn is_of_postgres(self) -> bool {
+        matches!(self, Self::Postgres | Self::Cut | Self::Stall)
+    }
 }
 
 impl fmt::Display for Fault {
@@ -31,6 +44,9 @@ impl fmt::Display for Fault {
             Self::Terminate => "terminations",
             Self::Freeze => "freezes",
             Self::Fill => "full disks",
+            Self::Postgres => "kills of PostgreSQL",
+            Self::Cut => "cut connections",
+            Self::Stall => "stalled connections",
         })
     }
 }

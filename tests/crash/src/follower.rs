@@ -22,7 +22,9 @@ const REST: Duration = Duration::from_millis(25);
 /// Reads until all is over.
 pub(crate) async fn run(world: Arc<World>) {
     let mut before = None;
-    while let Some(hub) = world.hub(before).await {
+    // Each time another node, where there are several.
+    for choice in 0.. {
+        let Some(hub) = world.hub(before, choice).await else { return };
         let mut client = Client::new(hub.http, world.owner());
         drop(follow(&world, &mut client).await);
         before = Some(hub.life);

@@ -21,7 +21,7 @@ const LOCK: u64 = 3;
 pub(crate) async fn run(world: Arc<World>, id: String, mut random: Random) {
     let token = world.token(&id);
     let mut before = None;
-    while let Some(hub) = world.hub(before).await {
+    while let Some(hub) = world.hub(before, random.number()).await {
         let mut client = Client::new(hub.http, &token);
         before = loop {
             if world.phase() == Phase::Over {

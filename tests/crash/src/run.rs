@@ -17,16 +17,18 @@ use crate::device::{Device, Receives};
 use crate::faults::{Ballast, Fault, Mount};
 use crate::follower;
 use crate::http::Client;
-use crate::oracle::{Kind, Verdict};
+use crate::oracle::{Kind, Lateness, Verdict};
+use crate::postgres::Postgres;
+use crate::proxy::Proxy;
 use crate::receiver;
 use crate::server::{Hubd, HubdError, Place, Ready};
 use crate::world::{Endpoint, Phase, World};
 
 /// How long everything may take to settle once the faults are over.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(300);
 /// The same when every message has to be delivered: a lock lasts a minute, and a hub that did not give
 /// it looks once a minute for what has become free.
-const DELIVER: Duration = Duration::from_secs(200);
+const DELIVER: Duration = Duration::from_secs(600);
 /// How often it is looked whether all has settled.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -51,6 +53,10 @@ pub struct Plan {
     pub deliver: bool,
     /// Put the hub's data on a memory file system of so many MiB.
     pub tmpfs: Option<u64>,
+    /// Use a PostgreSQL of the run's own.
+    pub postgres: bool,
+    /// How many nodes form the hub: more than one take PostgreSQL.
+    pub nodes: usize,
     /// Print what happens.
     pub verbose: bool,
 }
@@ -112,6 +118,19 @@ pub async fn run(place: &Place, plan: &Plan) -> Result<Report, HubdError> {
     let mut faults = plan.faults.clone();
     // Any other disk may not be filled.
     faults.retain(|fault| *fault != Fault::Fill || mount.is_some());
+    faults.retain(|fault| !fault.is_of_postgres() || plan.postgres);
+    let database = match plan.postgres {
+        false => None,
+        true => {
+            let server = Postgres::start(&place.folder)?;
+            let proxy = Proxy::start(server.address).await?;
+            Some(Database { server: Arc::new(server), proxy })
+        }
+    };
+    let mut place = place.clone();
+    if let Some(database) = &database {
+        place.store = Some(Postgres::url(database.proxy.address));
+    }
     let key = SymmetricKey::generate(&key_material(&mut random));
     let ids: Vec<String> = (1..=plan.devices).map(|number| format!("device-{number}")).collect();
     let devices = place.folder.join("devices.jsonl");
@@ -119,20 +138,27 @@ pub async fn run(place: &Place, plan: &Plan) -> Result<Report, HubdError> {
     fs::write(&devices, ids.iter().map(line).collect::<String>())?;
 
     let world = Arc::new(World::new(key.clone()));
+    if plan.postgres {
+        // What was on its way to the database may arrive when whoever sent it is dead.
+        world.oracle().lateness = Lateness::Possible;
+    }
     let mut injector = Injector {
         world: Arc::clone(&world),
-        place: place.clone(),
+        place,
+        database,
         key: key.to_base64().to_owned(),
         devices,
         random: Random::new(random.number()),
-        hubd: None,
+        nodes: (0..plan.nodes).map(|_| None).collect(),
         life: 0,
         injected: BTreeMap::new(),
         slowest: Duration::ZERO,
         verbose: plan.verbose,
     };
     let begun = Instant::now();
-    injector.start().await?;
+    for node in 0..plan.nodes {
+        injector.start(node).await?;
+    }
     ids.iter().for_each(|id| world.oracle().identities.add(id));
 
     let (mut clients, mut backends) = (JoinSet::new(), JoinSet::new());
@@ -179,7 +205,10 @@ pub async fn run(place: &Place, plan: &Plan) -> Result<Report, HubdError> {
     follower.abort();
     drop(follower.await);
     // What is there now has to be there after one more crash, when nobody changes anything.
-    let ready = injector.restart().await?;
+    let mut ready = injector.restart(0).await?;
+    for node in 1..plan.nodes {
+        ready = injector.restart(node).await?;
+    }
     if let Err(error) = reckon(&world, &ids, ready).await {
         let oracle = &mut *world.oracle();
         oracle.findings.add(Kind::Stuck, 1, || format!("the reckoning was not answered: {error}"));
@@ -236,14 +265,21 @@ async fn reckon(world: &Arc<World>, ids: &[String], ready: Ready) -> io::Result<
     Ok(())
 }
 
+/// A PostgreSQL, and the way to it.
+struct Database {
+    server: Arc<Postgres>,
+    proxy: Proxy,
+}
+
 /// The hub, and what happens to it.
 struct Injector {
     world: Arc<World>,
     place: Place,
+    database: Option<Database>,
     key: String,
     devices: PathBuf,
     random: Random,
-    hubd: Option<Hubd>,
+    nodes: Vec<Option<Hubd>>,
     life: u64,
     injected: BTreeMap<Fault, u64>,
     slowest: Duration,
@@ -251,47 +287,57 @@ struct Injector {
 }
 
 impl Injector {
-    fn spawn(&self) -> io::Result<Hubd> {
-        Hubd::start(&self.place, &self.key, &self.devices)
+    fn spawn(&self, node: usize) -> io::Result<Hubd> {
+        Hubd::start(&self.place, node, &self.key, &self.devices)
     }
 
-    /// Starts the hub and tells everybody where it is.
-    async fn start(&mut self) -> Result<Ready, HubdError> {
+    /// Starts a node and tells everybody where it is.
+    async fn start(&mut self, node: usize) -> Result<Ready, HubdError> {
         let begun = Instant::now();
-        let mut hubd = self.spawn()?;
+        let mut hubd = self.spawn(node)?;
         let ready = hubd.ready().await?;
         self.slowest = self.slowest.max(begun.elapsed());
-        self.hubd = Some(hubd);
+        if let Some(slot) = self.nodes.get_mut(node) {
+            *slot = Some(hubd);
+        }
         self.life += 1;
         let Ready { mqtt, http } = ready;
-        self.world.set_hub(Some(Endpoint { mqtt, http, life: self.life }));
+        self.world.set_node(node, Some(Endpoint { mqtt, http, life: self.life, node }));
         Ok(ready)
     }
 
-    async fn kill(&mut self) -> io::Result<()> {
-        self.world.set_hub(None);
-        match self.hubd.take() {
+    /// Takes a node away from everybody.
+    fn take(&mut self, node: usize) -> Option<Hubd> {
+        self.world.set_node(node, None);
+        self.nodes.get_mut(node)?.take()
+    }
+
+    async fn kill(&mut self, node: usize) -> io::Result<()> {
+        match self.take(node) {
             Some(mut hubd) => hubd.kill().await,
             None => Ok(()),
         }
     }
 
-    async fn restart(&mut self) -> Result<Ready, HubdError> {
-        self.kill().await?;
-        self.start().await
+    async fn restart(&mut self, node: usize) -> Result<Ready, HubdError> {
+        self.kill(node).await?;
+        self.start(node).await
     }
 
-    /// Starts the hub again if it has ended by itself, which it must not.
+    /// Starts nodes again that have ended by themselves, which they must not.
     async fn look_after(&mut self) -> Result<(), HubdError> {
-        let ended = self.hubd.as_mut().map(Hubd::ended).transpose()?.flatten();
-        if let Some(status) = ended {
-            let oracle = &mut *self.world.oracle();
-            oracle.findings.add(Kind::Stuck, 1, || format!("hubd ended by itself: {status}"));
+        for node in 0..self.nodes.len() {
+            let hubd = self.nodes.get_mut(node).and_then(Option::as_mut);
+            if let Some(status) = hubd.map(Hubd::ended).transpose()?.flatten() {
+                {
+                    let oracle = &mut *self.world.oracle();
+                    let what = || format!("hubd ended by itself: {status}");
+                    oracle.findings.add(Kind::Stuck, 1, what);
+                }
+                self.restart(node).await?;
+            }
         }
-        match ended {
-            Some(_) => self.restart().await.map(drop),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn nap(&mut self, most: u64) {
@@ -301,19 +347,26 @@ impl Injector {
 
     async fn inject(&mut self, fault: Fault) -> Result<(), HubdError> {
         *self.injected.entry(fault).or_default() += 1;
+        let nodes = u64::try_from(self.nodes.len()).unwrap_or(1);
+        let node = usize::try_from(self.random.below(nodes)).unwrap_or(0);
         match fault {
-            Fault::Kill => self.restart().await.map(drop),
+            Fault::Kill => {
+                self.kill(node).await?;
+                // The others are alone for a while.
+                let most = if nodes > 1 { 1000 } else { 1 };
+                self.nap(most).await;
+                self.start(node).await.map(drop)
+            }
             Fault::KillStarting => {
-                self.kill().await?;
-                let mut starting = self.spawn()?;
+                self.kill(node).await?;
+                let mut starting = self.spawn(node)?;
                 // A start takes this long or less; some kills come when it is ready.
                 self.nap(120).await;
                 starting.kill().await?;
-                self.start().await.map(drop)
+                self.start(node).await.map(drop)
             }
             Fault::Terminate => {
-                self.world.set_hub(None);
-                if let Some(mut hubd) = self.hubd.take() {
+                if let Some(mut hubd) = self.take(node) {
                     let ended = hubd.terminate().await?;
                     if !ended.is_some_and(|status| status.success()) {
                         let oracle = &mut *self.world.oracle();
@@ -321,29 +374,55 @@ impl Injector {
                         oracle.findings.add(Kind::Stuck, 1, what);
                     }
                 }
-                self.start().await.map(drop)
+                self.start(node).await.map(drop)
             }
             Fault::Freeze => {
-                if let Some(hubd) = &self.hubd {
-                    hubd.freeze()?;
-                }
+                self.freeze(node, Hubd::freeze)?;
                 self.nap(1000).await;
-                if let Some(hubd) = &self.hubd {
-                    hubd.thaw()?;
-                }
-                Ok(())
+                self.freeze(node, Hubd::thaw)
             }
             Fault::Fill => self.fill().await,
+            Fault::Postgres | Fault::Cut | Fault::Stall => self.trouble(fault).await,
         }
+    }
+
+    fn freeze(&self, node: usize, how: fn(&Hubd) -> io::Result<()>) -> Result<(), HubdError> {
+        match self.nodes.get(node).and_then(Option::as_ref) {
+            Some(hubd) => Ok(how(hubd)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Something happens to PostgreSQL or the way to it.
+    async fn trouble(&mut self, fault: Fault) -> Result<(), HubdError> {
+        let Some(Database { server, proxy }) = &self.database else { return Ok(()) };
+        match fault {
+            Fault::Postgres => {
+                let server = Arc::clone(server);
+                server.kill()?;
+                self.nap(1500).await;
+                let restarted = tokio::task::spawn_blocking(move || server.restart()).await;
+                restarted.map_err(io::Error::other)??;
+            }
+            Fault::Cut => proxy.cut(),
+            _ => {
+                proxy.stall();
+                self.nap(3000).await;
+                if let Some(Database { proxy, .. }) = &self.database {
+                    proxy.flow();
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn fill(&mut self) -> Result<(), HubdError> {
         let ballast = Ballast::new(&self.place.data)?;
         self.nap(2000).await;
         if self.random.percent(50) {
-            self.kill().await?;
+            self.kill(0).await?;
             // It may refuse to start without room. It must start when there is some.
-            let mut hubd = self.spawn()?;
+            let mut hubd = self.spawn(0)?;
             if let Err(error) = hubd.ready().await
                 && self.verbose
             {
@@ -351,7 +430,7 @@ impl Injector {
             }
             hubd.kill().await?;
             drop(ballast);
-            return self.start().await.map(drop);
+            return self.start(0).await.map(drop);
         }
         drop(ballast);
         Ok(())
@@ -359,10 +438,11 @@ impl Injector {
 
     /// Stops the hub for good.
     async fn end(&mut self) -> io::Result<()> {
-        self.world.set_hub(None);
-        match self.hubd.take() {
-            Some(mut hubd) => hubd.terminate().await.map(drop),
-            None => Ok(()),
+        for node in 0..self.nodes.len() {
+            if let Some(mut hubd) = self.take(node) {
+                hubd.terminate().await?;
+            }
         }
+        Ok(())
     }
 }

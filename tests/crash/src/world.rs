@@ -24,8 +24,10 @@ const EXPIRY: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 pub(crate) struct Endpoint {
     pub(crate) mqtt: SocketAddr,
     pub(crate) http: SocketAddr,
-    /// Counts the lives of the hub.
+    /// Counts the lives of all nodes.
     pub(crate) life: u64,
+    /// Which node it is.
+    pub(crate) node: usize,
 }
 
 /// An oracle that several tasks tell.
@@ -54,7 +56,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct World {
     oracle: Shared,
-    hub: watch::Sender<Option<Endpoint>>,
+    nodes: watch::Sender<Vec<Endpoint>>,
     phase: watch::Sender<Phase>,
     began: Instant,
     key: SymmetricKey,
@@ -67,7 +69,7 @@ impl World {
         let owner = sign(HOST, &key, KeyForm::Decoded, EXPIRY, Some(OWNER));
         Self {
             oracle: Shared::default(),
-            hub: watch::Sender::new(None),
+            nodes: watch::Sender::new(Vec::new()),
             phase: watch::Sender::new(Phase::Busy),
             began: Instant::now(),
             key,
@@ -96,9 +98,12 @@ impl World {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Says where the hub is, or that it is nowhere.
-    pub(crate) fn set_hub(&self, endpoint: Option<Endpoint>) {
-        self.hub.send_replace(endpoint);
+    /// Says where a node is, or that it is nowhere.
+    pub(crate) fn set_node(&self, node: usize, endpoint: Option<Endpoint>) {
+        self.nodes.send_modify(|nodes| {
+            nodes.retain(|known| known.node != node);
+            nodes.extend(endpoint);
+        });
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
@@ -109,28 +114,28 @@ impl World {
         *self.phase.borrow()
     }
 
-    /// A hub that runs; nothing once all is over. `after` is the life of one that did not answer: if it
-    /// still runs, it is given after a moment.
-    pub(crate) async fn hub(&self, after: Option<u64>) -> Option<Endpoint> {
-        let (mut hub, mut phase) = (self.hub.subscribe(), self.phase.subscribe());
+    /// A node that runs, chosen by a number; nothing once all is over. `after` is the life of one that
+    /// did not answer: as long as it is there, nobody is given before a moment has passed.
+    pub(crate) async fn hub(&self, after: Option<u64>, choice: u64) -> Option<Endpoint> {
+        let (mut nodes, mut phase) = (self.nodes.subscribe(), self.phase.subscribe());
+        let mut refused = after;
         loop {
             if *phase.borrow_and_update() == Phase::Over {
                 return None;
             }
-            let found = *hub.borrow_and_update();
-            match found {
-                Some(found) if Some(found.life) != after => return Some(found),
-                Some(found) => {
-                    // Not at once, or a hub that refuses would be asked without end.
-                    tokio::select! {
-                        () = tokio::time::sleep(Duration::from_millis(20)) => return Some(found),
-                        _ = hub.changed() => {}
-                        _ = phase.changed() => {}
-                    }
+            let found = nodes.borrow_and_update().clone();
+            let waits = refused.is_some_and(|life| found.iter().any(|node| node.life == life));
+            let at = usize::try_from(choice).unwrap_or(0).checked_rem(found.len()).unwrap_or(0);
+            match found.get(at) {
+                Some(node) if !waits => return Some(*node),
+                Some(_) => {
+                    // Not at once, or one that refuses would be asked without end.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    refused = None;
                 }
                 None => {
                     tokio::select! {
-                        _ = hub.changed() => {}
+                        _ = nodes.changed() => {}
                         _ = phase.changed() => {}
                     }
                 }
@@ -138,16 +143,16 @@ impl World {
         }
     }
 
-    /// Resolves when another hub is to be used, or the phase is another.
+    /// Resolves when a life is over, or the phase is another.
     pub(crate) async fn changed(&self, life: u64, seen: Phase) {
-        let (mut hub, mut phase) = (self.hub.subscribe(), self.phase.subscribe());
+        let (mut nodes, mut phase) = (self.nodes.subscribe(), self.phase.subscribe());
         loop {
-            let same = hub.borrow_and_update().is_some_and(|hub| hub.life == life);
-            if !same || *phase.borrow_and_update() != seen {
+            let there = nodes.borrow_and_update().iter().any(|node| node.life == life);
+            if !there || *phase.borrow_and_update() != seen {
                 return;
             }
             tokio::select! {
-                _ = hub.changed() => {}
+                _ = nodes.changed() => {}
                 _ = phase.changed() => {}
             }
         }

@@ -19,12 +19,14 @@ async fn crash(store: Option<&str>, faults: &[Fault], count: u64) -> Report {
         seed: 1,
         faults: faults.to_vec(),
         count,
-        time: Some(Duration::from_secs(25)),
+        time: Some(Duration::from_secs(15)),
         pause: (100, 400),
         devices: 6,
         body: 200,
         deliver: false,
         tmpfs: None,
+        postgres: false,
+        nodes: 1,
         verbose: false,
     };
     let report = run(&place, &plan).await.unwrap();
@@ -35,7 +37,7 @@ async fn crash(store: Option<&str>, faults: &[Fault], count: u64) -> Report {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hub_that_is_killed_keeps_its_word() {
     let faults = [Fault::Kill, Fault::KillStarting, Fault::Terminate, Fault::Freeze];
-    let report = crash(None, &faults, 24).await;
+    let report = crash(None, &faults, 16).await;
     assert!(report.is_clean(), "{report}");
     assert!(report.faults.values().sum::<u64>() > 0, "{report}");
     let totals = report.verdict.totals;

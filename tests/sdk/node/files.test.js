@@ -10,7 +10,8 @@ const { Readable } = require('node:stream');
 const hub = require('./support/hub');
 const { register, client } = require('./support/fleet');
 const { BlockBlobClient } = require('./support/sdk');
-const { eventually, within } = require('./support/waiting');
+const { serviceClient, receiver } = require('./support/backend');
+const { Inbox, eventually, within } = require('./support/waiting');
 
 // A client that knows where the hub's HTTPS is.
 async function device(test, transport) {
@@ -58,6 +59,26 @@ for (const [size, what] of [
     assert.ok(found.body.equals(data), 'the bytes differ');
   });
 }
+
+test('a back end is told over AMQP', async (t) => {
+  const { identity, made } = await device(t, 'amqp');
+  await within(made.uploadToBlob('x.bin', Readable.from([Buffer.alloc(5)]), 5), 'upload', 30_000);
+  const backEnd = await serviceClient(t, 'tls');
+  await within(backEnd.open(), 'open');
+  const hears = await receiver(backEnd, 'getFileNotificationReceiver');
+  const told = new Inbox('notification');
+  let given = 0;
+  hears.on('message', (message) => {
+    // Given back once, it comes again.
+    if (given++ === 0) return hears.abandon(message, () => {});
+    hears.complete(message, () => told.put(JSON.parse(message.getData().toString())));
+  });
+  const notification = await told.next(20_000);
+  assert.equal(notification.deviceId, identity.device);
+  assert.equal(notification.blobName, `${identity.device}/x.bin`);
+  assert.equal(notification.blobSizeInBytes, 5);
+  assert.equal(given, 2);
+});
 
 test('a device uploads by hand and tells how it went', async (t) => {
   const { identity, made } = await device(t, 'mqtt');

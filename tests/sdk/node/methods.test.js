@@ -36,7 +36,7 @@ function serve(client, name, status, answer) {
 // What the service SDK's own tests against Azure call with.
 const PAYLOADS = [null, '', 'foo', { k1: 'v1' }, {}, [1, 'two'], 7];
 
-for (const transport of ['mqtt', 'ws']) {
+for (const transport of ['mqtt', 'ws', 'amqp', 'amqpws']) {
   test(`payloads go there and back: ${transport}`, async (t) => {
     const identity = await fleet.register();
     const client = await fleet.client(t, identity, transport);

@@ -29,6 +29,13 @@ function binary() {
   return built[0];
 }
 
+// $HUBD_STORE, or memory. On PostgreSQL the hub gets a schema, so that it begins empty.
+function store() {
+  const given = process.env.HUBD_STORE || 'memory';
+  if (!/^postgres(ql)?:/.test(given) || given.includes('schema=')) return given;
+  return `${given}${given.includes('?') ? '&' : '?'}schema=sdk_${process.pid}_${Date.now()}`;
+}
+
 // The port that stock SDKs insist on if it can be bound, else one of the hub's choice.
 function addressOrAny(port) {
   if (process.env.HUB_SDK_PORTS === 'random') return '127.0.0.1:0';
@@ -42,7 +49,7 @@ function addressOrAny(port) {
 async function startHubd(dataDir) {
   const flags = [
     '--store',
-    process.env.HUBD_STORE || 'memory',
+    store(),
     '--data-dir',
     dataDir,
     '--mqtts',

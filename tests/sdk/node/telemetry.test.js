@@ -37,6 +37,9 @@ const LINKS = [
   ['ws', { module: 'm1' }],
   ['http', {}],
   ['http', { x509: true }],
+  ['amqp', {}],
+  ['amqp', { x509: true }],
+  ['amqpws', {}],
 ];
 
 for (const [transport, kind] of LINKS) {
@@ -58,7 +61,8 @@ for (const [transport, kind] of LINKS) {
     const expected = {
       'message-id': 'm-1',
       'correlation-id': 'c-1',
-      'user-id': 'user',
+      // Over AMQP this SDK does not send it.
+      'user-id': transport.startsWith('amqp') ? undefined : 'user',
       'content-type': 'application/json',
       'content-encoding': 'utf-8',
       'iothub-connection-auth-generation-id': identity.record.generationId,

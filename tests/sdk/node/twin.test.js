@@ -29,7 +29,7 @@ async function reported(identity) {
   return plain(twin.properties.reported);
 }
 
-for (const transport of ['mqtt', 'ws']) {
+for (const transport of ['mqtt', 'ws', 'amqp', 'amqpws']) {
   for (const kind of [{}, { x509: true }, { module: 'm1' }]) {
     test(`there and back: ${transport} ${JSON.stringify(kind)}`, async (t) => {
       const identity = await fleet.register(kind);

@@ -1,10 +1,13 @@
 """Back ends over AMQP: messages to devices and feedback on them, through uamqp."""
 
+import datetime
 import json
 import time
+import uuid
 
 import pytest
 import uamqp
+from azure.core.credentials import AccessToken
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.iothub_amqp_client import IoTHubAmqpClientSharedAccessKeyAuth as AmqpClient
 from uamqp import TransportType
@@ -57,27 +60,28 @@ def test_messages_reach_the_device(hub, fleet, sender):
         "plain": "value",
     }
     sender.send_message_to_device(device.device, "тело", fields)
-    message = inbox.get()
+    message = inbox.next()
     assert message.data.decode() == "тело"
     assert (message.message_id, message.correlation_id) == ("m-1", "c-1")
     assert message.content_type == "application/json"
     assert message.custom_properties["plain"] == "value"
     for number in range(5):
         sender.send_message_to_device(device.device, f"message {number}", {})
-    assert [inbox.get().data.decode() for _ in range(5)] == [f"message {n}" for n in range(5)]
+    assert [inbox.next().data.decode() for _ in range(5)] == [f"message {n}" for n in range(5)]
 
 
 def test_the_stock_registry_manager_sends(hub, fleet, manager):
     device = fleet.device()
     inbox = listening(fleet, device)
     manager.send_c2d_message(device.device, "hello", {"a": "b"})
-    message = inbox.get()
+    message = inbox.next()
     assert (message.data, message.custom_properties["a"]) == (b"hello", "b")
     manager.amqp_svc_client.disconnect_sync()
 
 
 def test_ids_with_odd_characters(hub, fleet, sender):
-    for name in ("py%23x", "py#y", "py+z", "py(1)"):
+    for odd in ("%23x", "#y", "+z", "(1)"):
+        name = f"odd-{uuid.uuid4().hex[:8]}{odd}"
         hub.rest.put_identity(name)
         sender.send_message_to_device(name, "hello", {})
         eventually(lambda name=name: depth(hub, name) == 1, f"the message for {name}")
@@ -107,7 +111,7 @@ def feedback_receiver(hub):
 
     def token():
         text = sas.token(host, key, policy)
-        return uamqp.authentication.common.AccessToken(text, int(time.time()) + 3600)
+        return AccessToken(text, int(time.time()) + 3600)
 
     auth = uamqp.authentication.JWTTokenAuth(
         audience=f"https://{host}",
@@ -150,8 +154,6 @@ def test_feedback(hub):
 
 
 def soon():
-    import datetime
-
     at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 

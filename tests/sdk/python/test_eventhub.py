@@ -2,11 +2,12 @@
 
 import asyncio
 import datetime
+import threading
 import time
 
 import pytest
 from azure.core.credentials import AzureSasCredential
-from azure.eventhub import EventHubConsumerClient
+from azure.eventhub import EventHubConsumerClient, TransportType
 from azure.eventhub.aio import EventHubConsumerClient as AsyncConsumer
 from azure.eventhub.exceptions import EventHubError
 
@@ -160,8 +161,6 @@ def test_batches(hub, fleet):
         return event.system_properties[b"iothub-connection-device-id"] == device.encode()
 
     got = []
-    import threading
-
     run = threading.Thread(
         target=lambda: client.receive_batch(
             take, max_batch_size=10, max_wait_time=1, starting_position="-1"
@@ -312,7 +311,8 @@ def test_tokens(hub):
         key, policy = parts["SharedAccessKey"], parts["SharedAccessKeyName"]
         token = sas.token(f"sb://{host}/{host}", key, policy, seconds, text_key=True)
         credential = AzureSasCredential(token)
-        return EventHubConsumerClient(host, host, GROUP, credential, retry_total=0, **found)
+        amqp = {"transport_type": TransportType.Amqp, "retry_total": 0}
+        return EventHubConsumerClient(host, host, GROUP, credential, **amqp, **found)
 
     with client(3600) as good:
         assert good.get_partition_ids() == hub.api.partitions()

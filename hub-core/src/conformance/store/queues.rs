@@ -233,17 +233,8 @@ pub async fn s11_room_comes_back<F: Fixture>(fixture: &mut F) {
 /// A full queue says nothing about one with another id, or the same id in another kind.
 pub async fn s11_queues_fill_apart<F: Fixture>(fixture: &mut F) {
     let probe = Probe::open(fixture).await;
-    let queues = [
-        mailbox("d"),
-        mailbox("d/m"),
-        mailbox("D"),
-        mailbox(""),
-        queue(QueueKind::Inbox, "d"),
-        queue(QueueKind::FeedbackPending, "d"),
-        queue(QueueKind::Feedback, "d"),
-        queue(QueueKind::DeadLetter, "d"),
-        mailbox(&"é".repeat(150)),
-    ];
+    let mut queues: Vec<_> = QueueKind::ALL.into_iter().map(|kind| queue(kind, "d")).collect();
+    queues.extend([mailbox("d/m"), mailbox("D"), mailbox(""), mailbox(&"é".repeat(150))]);
     for queue in &queues {
         probe.push(Push { capacity: 1, ..item(queue, &queue.id) }).await;
     }

@@ -8,8 +8,10 @@
 //! `Limits::endpoint_timeout`.
 
 use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::task::JoinHandle;
 
 use super::router::Named;
@@ -278,6 +280,12 @@ impl Worker {
             self.hub.core().meter.events_expired(&self.named.name, expired);
         }
         let (events, next) = self.pick(partition, &entries);
+        let Some(next) = next else {
+            // Of a newer node, most likely, that this one should let work: it is not passed over.
+            let failure = Failure::new(FailureKind::Internal, "an entry is of no known format");
+            self.failed(self.now(), failure);
+            return Ok(true);
+        };
         if events.is_empty() {
             self.place.advance(partition, next);
             return Ok(true);
@@ -287,15 +295,22 @@ impl Worker {
     }
 
     /// The events among these entries that are for this endpoint, as many as may go at once, and the
-    /// entry after the last that was looked at.
-    fn pick(&self, partition: Partition, entries: &[Entry]) -> (Vec<Event>, SequenceNumber) {
+    /// entry after the last that was looked at. Ends before one that cannot be read.
+    fn pick(
+        &self,
+        partition: Partition,
+        entries: &[Entry],
+    ) -> (Vec<Event>, Option<SequenceNumber>) {
         let bytes_max = self.hub.limits().endpoint_batch_bytes_max;
         let (mut events, mut bytes) = (Vec::new(), 0_usize);
-        let mut next = SequenceNumber::default();
+        let mut next = None;
         for entry in entries {
-            if let Addressed::Here(body) = outbox::addressed(&entry.body, &self.named.name) {
-                let entry = Entry { sequence: entry.sequence, at: entry.at, body };
-                if let Some(event) = Event::decode(partition, &entry) {
+            match outbox::addressed(&entry.body, &self.named.name) {
+                Addressed::Elsewhere => {}
+                Addressed::Unreadable => break,
+                Addressed::Here(body) => {
+                    let here = Entry { sequence: entry.sequence, at: entry.at, body };
+                    let Some(event) = Event::decode(partition, &here) else { break };
                     bytes = bytes.saturating_add(event.body.len());
                     if bytes > bytes_max && !events.is_empty() {
                         break;
@@ -303,7 +318,7 @@ impl Worker {
                     events.push(event);
                 }
             }
-            next = entry.sequence.next();
+            next = Some(entry.sequence.next());
         }
         (events, next)
     }
@@ -318,10 +333,15 @@ impl Worker {
             events,
         };
         let within = self.hub.limits().endpoint_timeout;
-        let answer = tokio::time::timeout(within, self.named.endpoint.deliver(&batch)).await;
-        let answer = answer.unwrap_or_else(|_| {
-            Err(Failure::new(FailureKind::Timeout, "the endpoint did not answer in time"))
-        });
+        // A bug in an endpoint must not end its worker: it would get nothing more until a restart.
+        let delivery = AssertUnwindSafe(self.named.endpoint.deliver(&batch)).catch_unwind();
+        let answer = match tokio::time::timeout(within, delivery).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Failure::new(FailureKind::Internal, "the endpoint panicked")),
+            Err(_) => {
+                Err(Failure::new(FailureKind::Timeout, "the endpoint did not answer in time"))
+            }
+        };
         self.note(partition, &sequences, next, answer);
     }
 
@@ -354,7 +374,6 @@ impl Worker {
         let Some(failure) = failure else {
             return self.place.advance(partition, next);
         };
-        self.hub.core().meter.delivery_failed(&self.named.name, failure.kind);
         let done = sequences.get(taken).copied().unwrap_or(next);
         self.place.advance(partition, if dropped { done.next() } else { done });
         if dropped {
@@ -363,9 +382,21 @@ impl Worker {
                 "an event was dropped: the endpoint will never take it"
             );
             self.place.invalid = self.place.invalid.saturating_add(1);
+            self.told(now, failure);
         } else {
-            self.failing(now, &failure);
+            self.failed(now, failure);
         }
+    }
+
+    /// It is not to be tried for a while.
+    fn failed(&mut self, now: Timestamp, failure: Failure) {
+        self.failing(now, &failure);
+        self.told(now, failure);
+    }
+
+    fn told(&mut self, now: Timestamp, failure: Failure) {
+        self.dirty = true;
+        self.hub.core().meter.delivery_failed(&self.named.name, failure.kind);
         self.place.last_error = Some((failure.kind, failure.message, now));
     }
 

@@ -1,9 +1,11 @@
-//! Every call ends exactly once, with its own answer; a method is handed to a device at most once.
+//! Every call ends exactly once, with its own answer; a method is handed to a device at most once, and
+//! never if its caller was told so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hub_core::device::{Answer, Request};
+use hub_core::error::ErrorKind;
 use hub_core::frame::Outbound;
 use hub_core::id::Address;
 
@@ -18,6 +20,8 @@ pub(crate) struct Calls {
     ended: BTreeSet<Call>,
     payloads: BTreeMap<Call, Bytes>,
     dispatched: BTreeSet<Bytes>,
+    /// Whose callers were told that they were not.
+    withheld: BTreeSet<Bytes>,
 }
 
 impl Invariant for Calls {
@@ -40,6 +44,13 @@ impl Invariant for Calls {
                     format!("call {call} ended again: {answer:?}")
                 })?;
                 self.open.remove(call);
+                if let (Answer::Failed(error), Some(asked)) = (answer, self.payloads.get(call))
+                    && error.kind() == ErrorKind::DeviceNotOnline
+                {
+                    let sent = self.dispatched.contains(asked);
+                    ensure(!sent, || format!("{asked:?} was dispatched, and its caller told not"))?;
+                    self.withheld.insert(asked.clone());
+                }
                 if let (Answer::Method(reply), Some(asked)) = (answer, self.payloads.get(call)) {
                     ensure(reply.payload == asked, || {
                         format!("call {call} asked {asked:?} and got {:?}", reply.payload)
@@ -53,6 +64,8 @@ impl Invariant for Calls {
             Fact::Told { outbound: Outbound::Call(_, _, payload), .. } => {
                 let fresh = self.dispatched.insert(payload.clone());
                 ensure(fresh, || format!("{payload:?} was dispatched twice"))?;
+                let withheld = self.withheld.contains(payload);
+                ensure(!withheld, || format!("{payload:?} was dispatched after all"))?;
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! At most one connection of an identity is live by the store, and an older one changes neither its
 //! session nor its twin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hub_core::device::Answer;
 use hub_core::frame::Inbound;
@@ -23,6 +23,8 @@ pub(crate) struct OneEpoch {
     /// Whose report wrote a value.
     reports: BTreeMap<u64, Conn>,
     sessions: BTreeMap<String, Session>,
+    /// Nodes that another one holds for dead. One that lives says so, and is not among them.
+    dead: BTreeSet<NodeId>,
 }
 
 impl OneEpoch {
@@ -31,7 +33,9 @@ impl OneEpoch {
         let here = self.nodes.get(&node);
         let connect = is.epoch == was.epoch.next() && is.node.as_ref() == here;
         let same = is.epoch == was.epoch && was.node.as_ref() == here;
-        ensure(connect || same, || format!("{here:?} turned {was:?} into {is:?}"))
+        let dead = was.node.as_ref().is_some_and(|node| self.dead.contains(node));
+        let repair = is.epoch == was.epoch && dead && is.node.is_none();
+        ensure(connect || same || repair, || format!("{here:?} turned {was:?} into {is:?}"))
     }
 
     fn report(&self, id: &str, value: u64) -> Result<(), String> {
@@ -76,6 +80,15 @@ impl Invariant for OneEpoch {
             Fact::Committed { node, steps } => {
                 for step in steps {
                     match step {
+                        Step::Wrote { key, .. } if key.kind == Kind::Node => {
+                            let id = NodeId::new(&key.id).map_err(|error| error.to_string())?;
+                            let own = self.nodes.get(node) == Some(&id);
+                            if own {
+                                self.dead.remove(&id)
+                            } else {
+                                self.dead.insert(id)
+                            };
+                        }
                         Step::Wrote { key, body, .. } if key.kind == Kind::Session => {
                             let session = Session::decode(body).ok_or("not a session")?;
                             self.session(*node, &key.id, session)?;

@@ -15,7 +15,7 @@ pub use self::calls::Calls;
 pub use self::log::Log;
 pub use self::messages::{Expiry, Mark, Messages};
 pub use self::names::Names;
-pub use self::register::{Register, Section};
+pub use self::register::{Lateness, Register, Section};
 pub use self::telemetry::Telemetry;
 pub use self::verdict::{Findings, Kind, Totals, Verdict};
 
@@ -32,6 +32,8 @@ pub struct Oracle {
     pub messages: BTreeMap<String, Messages>,
     /// Sections of twins by device.
     pub registers: BTreeMap<(String, Section), Register>,
+    /// Whether writes of twins may come late.
+    pub lateness: Lateness,
     /// Direct methods.
     pub calls: Calls,
     /// Registered devices.
@@ -55,7 +57,9 @@ impl Oracle {
 
     /// What was told of a section of a device's twin.
     pub fn register(&mut self, device: &str, section: Section) -> (&mut Register, &mut Findings) {
-        let register = self.registers.entry((device.to_owned(), section)).or_default();
+        let lateness = self.lateness;
+        let register = self.registers.entry((device.to_owned(), section));
+        let register = register.or_insert_with(|| Register::new(lateness));
         (register, &mut self.findings)
     }
 

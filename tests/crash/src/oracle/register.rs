@@ -4,6 +4,8 @@
 //! version by one. So the version tells how many writes were accepted, and the number which was the
 //! last.
 
+use std::collections::BTreeSet;
+
 use super::{Findings, Kind};
 
 /// Which section.
@@ -13,6 +15,16 @@ pub enum Section {
     Reported,
     /// Written by the back end.
     Desired,
+}
+
+/// Whether a write can be carried out after its writer has looked and not found it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lateness {
+    /// Not when whoever carried it out is dead.
+    #[default]
+    Never,
+    /// When it was on its way to another process, as to a database.
+    Possible,
 }
 
 /// The version of a section that was never written.
@@ -26,6 +38,9 @@ pub struct Register {
     version: u64,
     /// A write whose answer has not come.
     attempt: Option<u64>,
+    lateness: Lateness,
+    /// Writes that were looked for and not found, and may come late.
+    late: BTreeSet<u64>,
     /// The latest version that was shown to anybody.
     shown: u64,
     acknowledged: u64,
@@ -33,15 +48,23 @@ pub struct Register {
 
 impl Default for Register {
     fn default() -> Self {
-        Self { number: 0, version: NEW, attempt: None, shown: NEW, acknowledged: 0 }
+        Self::new(Lateness::Never)
     }
 }
 
 impl Register {
+    /// A section that was never written.
+    #[must_use]
+    pub fn new(lateness: Lateness) -> Self {
+        let late = BTreeSet::new();
+        Self { number: 0, version: NEW, attempt: None, lateness, late, shown: NEW, acknowledged: 0 }
+    }
+
     /// The number to write next.
     #[must_use]
     pub fn next(&self) -> u64 {
-        self.number.max(self.attempt.unwrap_or(0)) + 1
+        let last = self.late.last().copied().unwrap_or(0);
+        self.number.max(self.attempt.unwrap_or(0)).max(last) + 1
     }
 
     /// The latest version that must be there.
@@ -63,14 +86,10 @@ impl Register {
     /// A write was acknowledged.
     pub fn acknowledge(&mut self, whose: &str, number: u64, version: u64, findings: &mut Findings) {
         self.attempt = None;
-        let expected = self.version + 1;
-        if version != expected {
-            let last = self.number;
+        let (last, at) = (self.number, self.version);
+        if version <= at || version > at + 1 + self.late() {
             findings.add(Kind::Order, 1, || {
-                format!(
-                    "{whose}: write {number} has version {version}; {last} had {}",
-                    expected - 1
-                )
+                format!("{whose}: write {number} has version {version}; {last} had {at}")
             });
         }
         self.settle(number, version);
@@ -80,8 +99,14 @@ impl Register {
     /// The writer looks, with nothing under way. Zero is the number of a section never written.
     pub fn look(&mut self, whose: &str, number: u64, version: u64, findings: &mut Findings) {
         let attempt = self.attempt.take();
+        let before = self.late();
+        if self.lateness == Lateness::Possible {
+            self.late.extend(attempt);
+        }
         let fits = if number == self.number {
             version == self.version
+        } else if self.late.remove(&number) {
+            version > self.version && version <= self.version + before + 1
         } else {
             attempt == Some(number) && version == self.version + 1
         };
@@ -96,6 +121,11 @@ impl Register {
             });
         }
         self.settle(number, version);
+    }
+
+    /// How many writes may come late.
+    fn late(&self) -> u64 {
+        u64::try_from(self.late.len()).unwrap_or(u64::MAX)
     }
 
     fn settle(&mut self, number: u64, version: u64) {
@@ -150,6 +180,20 @@ mod tests {
             register.writing(5);
             register.acknowledge("d", 5, version + 1, &mut findings);
             assert!(findings.is_empty(), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_may_come_late_only_where_that_is_possible() {
+        for (lateness, wrong) in [(Lateness::Possible, 0), (Lateness::Never, 1)] {
+            let (mut register, mut findings) = (Register::new(lateness), Findings::default());
+            register.writing(1);
+            register.look("d", 0, 1, &mut findings);
+            assert!(findings.is_empty());
+            let number = register.next();
+            register.writing(number);
+            register.acknowledge("d", number, 3, &mut findings);
+            assert_eq!(findings.count(Kind::Order), wrong, "{lateness:?}");
         }
     }
 

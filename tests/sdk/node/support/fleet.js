@@ -8,10 +8,10 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const hub = require('./hub');
-const { DeviceClient, ModuleClient, Mqtt, MqttWs, Http } = require('./sdk');
+const { DeviceClient, ModuleClient, Mqtt, MqttWs, Http, Amqp, AmqpWs } = require('./sdk');
 const { within } = require('./waiting');
 
-const TRANSPORTS = { mqtt: Mqtt, ws: MqttWs, http: Http };
+const TRANSPORTS = { mqtt: Mqtt, ws: MqttWs, http: Http, amqp: Amqp, amqpws: AmqpWs };
 
 // Registers a device; with `module`, a device and a module of it, and gives the module.
 async function register({ x509 = false, module, ...fields } = {}) {
@@ -65,8 +65,10 @@ function selfSigned(name) {
 function connectionString({ device, module, certificate, key }, transport, relay) {
   // Where the standard port is not the way, MQTT takes another one in the name of a gateway, or,
   // with certificates, in the name of the hub.
-  const port = relay?.port ?? hub.mqttsPort;
-  const elsewhere = transport === 'mqtt' && port !== 8883 && `${hub.hostName}:${port}`;
+  const [usual, own] = transport === 'amqp' ? [5671, hub.amqpsPort] : [8883, hub.mqttsPort];
+  const port = relay?.port ?? own;
+  const named = transport === 'mqtt' || transport === 'amqp';
+  const elsewhere = named && port !== usual && `${hub.hostName}:${port}`;
   let text = `HostName=${(certificate && elsewhere) || hub.hostName};DeviceId=${device}`;
   if (module) text += `;ModuleId=${module}`;
   text += certificate ? ';x509=true' : `;SharedAccessKey=${key}`;
@@ -81,6 +83,7 @@ function options(transport, { relay, certificate, ...more } = {}) {
   const port = relay?.port ?? hub.httpsPort;
   const elsewhere = port !== 443 && hub.agent(port, { cert: all.cert, key: all.key });
   if (transport === 'ws' && elsewhere) all.mqtt = { webSocketAgent: elsewhere };
+  if (transport === 'amqpws' && elsewhere) all.amqp = { webSocketAgent: elsewhere };
   if (transport === 'http') {
     all.http = {
       receivePolicy: { interval: 1 },

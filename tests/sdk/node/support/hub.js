@@ -19,6 +19,8 @@ const hub = {
   ca: fs.readFileSync(ready.caFile, 'utf8'),
   mqttsPort: portOf(ready.mqtts),
   httpsPort: portOf(ready.https),
+  amqpsPort: portOf(ready.amqps),
+  eventHubConnectionString: ready.eventHubConnectionString,
   serviceConnectionString: ready.serviceConnectionString,
   policies: ready.policies,
 };

@@ -11,6 +11,9 @@ const load = createRequire(path.join(folder, 'node', 'package.json'));
 const device = load('azure-iot-device');
 const { Mqtt, MqttWs } = load('azure-iot-device-mqtt');
 const { Http } = load('azure-iot-device-http');
+const { Amqp, AmqpWs } = load('azure-iot-device-amqp');
+const eventHubs = load('@azure/event-hubs');
+const WebSocket = load('ws');
 const { BlockBlobClient } = load('@azure/storage-blob');
 const service = load('azure-iothub');
 const { errors, NoRetry, ExponentialBackOffWithJitter } = load('azure-iot-common');
@@ -22,6 +25,12 @@ module.exports = {
   Mqtt,
   MqttWs,
   Http,
+  Amqp,
+  AmqpWs,
+  eventHubs,
+  WebSocket,
+  ServiceAmqp: service.Amqp,
+  ServiceAmqpWs: service.AmqpWs,
   BlockBlobClient,
   Registry: service.Registry,
   ServiceClient: service.Client,

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 
 from .hubapi import HubApi
 from .relay import Relay
@@ -41,7 +42,11 @@ def binary():
 
 
 def default_store():
-    return os.environ.get("HUBD_STORE", "memory")
+    """$HUBD_STORE, or memory. On PostgreSQL every hub gets a schema, so that it begins empty."""
+    store = os.environ.get("HUBD_STORE", "memory")
+    if store.startswith(("postgres://", "postgresql://")) and "schema=" not in store:
+        store += ("&" if "?" in store else "?") + f"schema=sdk_{uuid.uuid4().hex}"
+    return store
 
 
 def address_or_any(port):
