@@ -309,6 +309,9 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     if limits.endpoint_batch_max == 0 {
         return Err(BuildError::Limit("endpoint_batch_max", "must not be zero"));
     }
+    if limits.job_retry_every.is_zero() {
+        return Err(BuildError::Limit("job_retry_every", "must not be zero"));
+    }
     if limits.endpoint_tenure <= limits.endpoint_timeout {
         return Err(BuildError::Limit("endpoint_tenure", "must be longer than endpoint_timeout"));
     }

@@ -16,6 +16,7 @@ mod events;
 mod feedback;
 mod files;
 mod hostile;
+mod jobs;
 mod methods;
 mod queries;
 mod registry;

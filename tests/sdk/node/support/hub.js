@@ -6,7 +6,7 @@ const fs = require('node:fs');
 const https = require('node:https');
 const { HubApi } = require('./hubapi');
 const { Rest } = require('./rest');
-const { Registry, ServiceClient } = require('./sdk');
+const { JobClient, Registry, ServiceClient } = require('./sdk');
 
 if (!process.env.HUB_READY) throw new Error('start these tests with run.js');
 
@@ -43,5 +43,6 @@ function service(Kind, policy) {
 
 hub.registry = (policy) => service(Registry, policy);
 hub.serviceClient = (policy) => service(ServiceClient, policy);
+hub.jobClient = (policy) => service(JobClient, policy);
 
 module.exports = hub;

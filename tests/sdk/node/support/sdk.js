@@ -34,6 +34,7 @@ module.exports = {
   BlockBlobClient,
   Registry: service.Registry,
   ServiceClient: service.Client,
+  JobClient: service.JobClient,
   errors,
   NoRetry,
   ExponentialBackOffWithJitter,
