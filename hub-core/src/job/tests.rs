@@ -46,7 +46,7 @@ fn part() -> Part {
 
 #[test]
 fn jobs_come_back_from_the_store_as_they_were() {
-    let twin = json!({"etag": "*", "tags": {"a": [1, null]}});
+    let twin = json!({"etag": "*", "tags": {"a": [1, true]}});
     let update = JobSpec::new(JobId::new("u").unwrap(), Work::UpdateTwin(twin), "tags.a = 1");
     let (some, _) = running().found([], Some("place".to_owned()), NOW).unwrap();
     for job in [

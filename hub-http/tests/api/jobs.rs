@@ -124,9 +124,14 @@ async fn jobs_are_cancelled_and_listed() {
     assert_eq!((ids, next.as_deref()), (vec!["a".to_owned(), "b".to_owned()], Some("b")));
     let (ids, next) = list("/jobs/v2/query", &[("x-ms-continuation", "b")]).await;
     assert_eq!((ids, next), (vec!["c".to_owned()], None));
-    let (ids, _) = list("/jobs/v2/query?jobType=scheduleUpdateTwin&jobStatus=cancelled", &[]).await;
+    let (ids, _) = list(
+        "/jobs/v2/query?jobType=scheduleUpdateTwin&jobStatus=cancelled&api-version=2021-04-12",
+        &[],
+    )
+    .await;
     assert_eq!(ids, ["b"]);
-    let (ids, _) = list("/jobs/v2/query?jobType=scheduleDeviceMethod", &[]).await;
+    let (ids, _) =
+        list("/jobs/v2/query?jobType=scheduleDeviceMethod&api-version=2021-04-12", &[]).await;
     assert_eq!(ids, [""; 0]);
 }
 
@@ -169,7 +174,10 @@ async fn bad_requests_are_told_what_is_wrong() {
     put(&client, "a%20b", update("*")).await.refuses(400, "ArgumentInvalid");
     client.get("/jobs/v2/j").await.refuses(404, "JobNotFound");
     client.post("/jobs/v2/j/cancel", "").await.refuses(404, "JobNotFound");
-    client.get("/jobs/v2/query?jobType=x").await.refuses(400, "ArgumentInvalid");
+    client
+        .get("/jobs/v2/query?jobType=x&api-version=2021-04-12")
+        .await
+        .refuses(400, "ArgumentInvalid");
     put(&client, "j", with("startTime", "2100-01-01T00:00:00Z".into())).await.expect(200);
     let full = put(&client, "k", update("*")).await;
     full.refuses(429, "ThrottlingMaxActiveJobCountExceeded");

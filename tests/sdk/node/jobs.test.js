@@ -22,7 +22,7 @@ test.before(async () => {
 
 async function ended(jobId) {
   for (;;) {
-    const { responseBody: job } = await within(jobs.getJob(jobId), 'getJob');
+    const { jobStatus: job } = await within(jobs.getJob(jobId), 'getJob');
     if (!['queued', 'running', 'enqueued', 'scheduled'].includes(job.status)) return job;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
@@ -62,7 +62,7 @@ test('scheduleDeviceMethod to devices that stay offline', async () => {
 test('a job of the future is queued, cancelled and listed', async () => {
   const later = new Date(Date.now() + 3600 * 1000);
   const patch = { etag: '*', tags: { never: 1 } };
-  const { responseBody: asked } = await within(
+  const { jobStatus: asked } = await within(
     jobs.scheduleTwinUpdate(id('c'), '*', patch, later, 60),
     'schedule',
   );
@@ -82,5 +82,5 @@ test('an id is used once', async () => {
   const ask = () => within(jobs.scheduleTwinUpdate(id('o'), condition, patch, new Date(), 60), 'schedule');
   await ask();
   await assert.rejects(ask());
-  await assert.rejects(within(jobs.getJob(id('none')), 'getJob'), { name: 'JobNotFoundError' });
+  await assert.rejects(within(jobs.getJob(id('none')), 'getJob'), { message: 'Not found' });
 });

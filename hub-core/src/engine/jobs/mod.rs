@@ -69,6 +69,12 @@ impl Hub {
 struct Read {
     at: DocumentRef,
     state: JobState,
+}
+
+/// A job as whoever works on it sees it.
+struct Look {
+    at: DocumentRef,
+    job: Job,
     /// Devices that have neither succeeded nor failed.
     left: u64,
 }
@@ -112,7 +118,7 @@ impl Jobs<'_> {
     /// `JobNotFound`; `Busy`; `Unavailable` when the store cannot be reached.
     pub async fn cancel(&self, id: &JobId) -> Result<JobState, HubError> {
         for _ in 0..=self.hub.limits().conflict_rounds_max {
-            let Read { at, state, .. } = self.read(id).await?.ok_or_else(|| not_found(id))?;
+            let Read { at, state } = self.read(id).await?.ok_or_else(|| not_found(id))?;
             let Some(job) = state.job.cancel(self.hub.now()) else { return Ok(state) };
             let active = self.active().await?.into_iter().find(|(active, _)| active == id);
             let change = match &active {
@@ -178,8 +184,7 @@ impl Jobs<'_> {
         );
         let mut records = hub.core().store.read(&asks).await?.into_iter();
         let Some(Record::Document(document)) = records.next().flatten() else { return Ok(None) };
-        let job = Job::decode(&document.body)
-            .ok_or_else(|| HubError::new(ErrorKind::Internal, "a stored job cannot be read"))?;
+        let job = decode(&document.body)?;
         let mut depth = || match records.next().flatten() {
             Some(Record::Depth(depth)) => depth,
             _ => 0,
@@ -196,8 +201,21 @@ impl Jobs<'_> {
         let taken = u32::try_from(taken).unwrap_or(u32::MAX);
         let over = job.ended().is_some();
         let statistics = Statistics::new(todo, waiting, succeeded, failed, taken, over);
-        let left = u64::from(todo) + u64::from(waiting);
-        Ok(Some(Read { at: document.at, state: JobState { job, statistics }, left }))
+        Ok(Some(Read { at: document.at, state: JobState { job, statistics } }))
+    }
+
+    /// What has to be known to work on a job, as it stands at one instant.
+    async fn look(&self, id: &JobId) -> Result<Option<Look>, HubError> {
+        let depth = |shelf: Shelf| Ask::Depth(shelf.of(id));
+        let asks = [Ask::Document(Job::key(id)), depth(Shelf::Todo), depth(Shelf::Waiting)];
+        let mut records = self.hub.core().store.read(&asks).await?.into_iter();
+        let Some(Record::Document(document)) = records.next().flatten() else { return Ok(None) };
+        let job = decode(&document.body)?;
+        let left = records.flatten().map(|record| match record {
+            Record::Depth(depth) => u64::from(depth),
+            _ => 0,
+        });
+        Ok(Some(Look { at: document.at, job, left: left.sum() }))
     }
 
     /// The jobs that have not ended, with their places among them.
@@ -224,6 +242,11 @@ const SCAN: NonZeroU32 = match NonZeroU32::new(50) {
     Some(count) => count,
     None => NonZeroU32::MIN,
 };
+
+fn decode(body: &[u8]) -> Result<Job, HubError> {
+    Job::decode(body)
+        .ok_or_else(|| HubError::new(ErrorKind::Internal, "a stored job cannot be read"))
+}
 
 fn is_taken(item: &Item, now: crate::time::Timestamp) -> bool {
     item.claims > 0 && item.visible > now

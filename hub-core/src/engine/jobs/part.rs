@@ -85,6 +85,8 @@ impl Worker {
     async fn refused(&self, item: &Item, part: &Part, error: &HubError) -> Result<(), HubError> {
         let now = self.hub.now();
         let again = now.after(self.hub.limits().job_retry_every);
+        // Not later than the job ends: then its failure is noted at once.
+        let again = again.min(self.job.deadline().unwrap_or(again));
         match retried(&self.job.id, item, part, error, now, again) {
             // On a conflict somebody else has it.
             Some(change) => self.hub.commit(&part.device, change).await.map(drop),

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::part::Worker;
-use super::{Jobs, Read};
+use super::{Jobs, Look};
 use crate::engine::hub::Hub;
 use crate::engine::query::QueryRows;
 use crate::engine::shutdown::Shutdown;
@@ -94,10 +94,10 @@ impl Runner {
     }
 
     async fn turn(&self, parts: &mut JoinSet<()>) -> Result<Turn, HubError> {
-        let Some(Read { at, state, left }) = self.jobs().read(&self.id).await? else {
+        let Some(Look { at, job, left }) = self.jobs().look(&self.id).await? else {
             return Ok(Turn::Over);
         };
-        let (job, now) = (state.job, self.hub.now());
+        let now = self.hub.now();
         let finding = match &job.phase {
             Phase::Ended { .. } => return Ok(Turn::Over),
             Phase::Queued => {
@@ -111,7 +111,9 @@ impl Runner {
             Phase::Running { finding, .. } => finding,
         };
         if let Finding::Before(next) = finding {
-            self.find(&job, &at, next.as_deref(), now).await?;
+            if !self.find(&job, &at, next.as_deref(), now).await? {
+                return Ok(Turn::Over);
+            }
         } else if let Some(job) = job.complete(left, now) {
             self.jobs().commit(job.end(&at, &self.active)).await?;
             return Ok(Turn::Go);
@@ -144,14 +146,14 @@ impl Runner {
         Ok(Turn::Wait(if deadline > now { deadline.min(retry) } else { retry }))
     }
 
-    /// Finds the next devices of the job.
+    /// Finds the next devices of the job. Whether it goes on.
     async fn find(
         &self,
         job: &Job,
         at: &DocumentRef,
         next: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), HubError> {
+    ) -> Result<bool, HubError> {
         let failed = if job.is_overdue(now) {
             job.fail("its time was over before all its devices were found", now)
         } else {
@@ -161,7 +163,7 @@ impl Runner {
                         // On a conflict another node has found them.
                         self.jobs().commit(job.replace(at).and(pushes)).await?;
                     }
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(error) if error.kind() == ErrorKind::ArgumentInvalid => {
                     job.fail(error.message(), now)
@@ -170,9 +172,10 @@ impl Runner {
             }
         };
         if let Some(job) = failed {
+            // On a conflict another node has found something: the supervisor looks again.
             self.jobs().commit(job.end(at, &self.active)).await?;
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn devices(
