@@ -1,6 +1,6 @@
 //! What a hub on PostgreSQL does in a second, without a protocol in between.
 //!
-//! `cargo run --release -p hub-store-postgres --example figures -- URL SCENARIO [SECONDS]`
+//! `cargo run --release -p hub-store-postgres --example postgres_figures -- URL SCENARIO [SECONDS]`
 //!
 //! Scenarios: `messages` (100 devices, for each ten senders that wait for an answer; each message is
 //! delivered and completed), `reports` (100 devices that wait for each answer). The schema `figures`
