@@ -110,10 +110,10 @@ impl Hub {
     async fn admit(&self, hello: Hello) -> Result<Link, Refusal> {
         let core = &self.inner.core;
         let place = Place::take(core).ok_or(Refusal::Unavailable("too many connections"))?;
+        let grant = self.grant(&hello).await?;
         if !core.membership.is_joined() {
             return Err(Refusal::Unavailable("this node is not part of the hub"));
         }
-        let grant = self.grant(&hello).await?;
         let actor = Actor::Device(&hello.address);
         if self.authorize(actor, Action::Connect(&hello)).await.is_err() {
             return Err(Refusal::Denied);
