@@ -21,6 +21,7 @@ mod pattern;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use hub_core::endpoint::{Endpoint, Failure, FailureKind, Outgoing, write_event};
@@ -32,13 +33,16 @@ pub use self::pattern::{Pattern, PatternError};
 pub struct FileEndpoint {
     directory: PathBuf,
     pattern: Pattern,
+    /// Held while a batch is written. The hub gives up a batch that takes too long, but what was
+    /// begun goes on; the next batch must not take its half-written line for that of a crash.
+    writing: Arc<Mutex<()>>,
 }
 
 impl FileEndpoint {
     /// A directory, and how files in it are named. The directory is made when there is something to
     /// write.
     pub fn new(directory: impl Into<PathBuf>, pattern: Pattern) -> Self {
-        Self { directory: directory.into(), pattern }
+        Self { directory: directory.into(), pattern, writing: Arc::default() }
     }
 
     /// Writes a batch, file by file. How many events are kept, and why not all.
@@ -72,7 +76,11 @@ impl Endpoint for FileEndpoint {
     async fn deliver(&self, batch: &Outgoing) -> Result<(), Failure> {
         let (this, batch) = (self.clone(), batch.clone());
         // Syncing a file blocks for as long as the disk takes.
-        let written = tokio::task::spawn_blocking(move || this.write(&batch)).await;
+        let written = tokio::task::spawn_blocking(move || {
+            let _held = this.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            this.write(&batch)
+        })
+        .await;
         match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err((kept, error))) => Err(failure(&error).after(kept)),

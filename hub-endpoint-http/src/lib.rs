@@ -33,7 +33,7 @@ mod config;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -50,6 +50,9 @@ use rustls::ClientConfig;
 
 pub use self::config::{ConfigError, HttpEndpointConfig};
 
+/// How long a batch is sent event by event before it is left to the next round. With one exchange
+/// more, a round stays within the default of `Limits::endpoint_timeout`.
+const ROUND: Duration = Duration::from_secs(8);
 /// Longest idle time of a connection that is kept.
 const IDLE: Duration = Duration::from_secs(60);
 /// Most bytes of the head of an answer.
@@ -158,7 +161,12 @@ impl HttpEndpoint {
 
     /// The batch was refused for one of its events. Which one shows when each goes alone.
     async fn send_each(&self, batch: &Outgoing) -> Result<(), Failure> {
+        let began = Instant::now();
         for (taken, event) in batch.events.iter().enumerate() {
+            if taken > 0 && began.elapsed() > ROUND {
+                let slow = "the server takes longer than there is for a batch, event by event";
+                return Err(Failure::new(FailureKind::Timeout, slow).after(taken));
+            }
             if let Err(failure) = self.send(batch, std::slice::from_ref(event)).await {
                 return Err(failure.after(taken));
             }

@@ -19,7 +19,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
@@ -109,6 +109,10 @@ impl NatsEndpointConfig {
     }
 }
 
+/// How long a batch is sent before the rest is left to the next round. With the connect and one
+/// acknowledgement more, a round stays within the default of `Limits::endpoint_timeout`.
+const ROUND: Duration = Duration::from_secs(15);
+
 /// A stream of a NATS server.
 pub struct NatsEndpoint {
     config: NatsEndpointConfig,
@@ -190,7 +194,13 @@ impl Endpoint for NatsEndpoint {
             Some(connection) => connection,
             None => self.connect(&batch.hub).await?,
         };
+        let began = Instant::now();
         for (taken, event) in batch.events.iter().enumerate() {
+            if taken > 0 && began.elapsed() > ROUND {
+                *self.connection.lock().await = Some(connection);
+                let slow = "the server takes longer than there is for a batch";
+                return Err(Failure::new(FailureKind::Timeout, slow).after(taken));
+            }
             if let Err(failure) = self.send(&connection, batch, event).await {
                 if failure.kind.is_of_one_event() {
                     *self.connection.lock().await = Some(connection);

@@ -180,15 +180,14 @@ fn value_at(path: &Path) -> String {
 }
 
 /// The statement that makes the index at a path, if it is not there.
-pub(crate) fn index(path: &Path, schema: &str) -> String {
+pub(crate) fn index(path: &Path, schema: &str) -> (String, String) {
     // FNV-1a: the same name for the same path, in every process.
     let hash = path.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let (twin, value) = (kind(Kind::Twin), value_at(path));
-    let make = format!(
-        "CREATE INDEX IF NOT EXISTS twin_value_{hash:016x} ON $S.document (({value}), id) \
-         WHERE kind = {twin}"
-    );
-    within(schema, &make)
+    let name = format!("twin_value_{hash:016x}");
+    let make = format!("CREATE INDEX {name} ON $S.document (({value}), id) WHERE kind = {twin}");
+    let make = within(schema, &make);
+    (name, make)
 }

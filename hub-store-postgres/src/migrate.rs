@@ -114,10 +114,20 @@ async fn steps(client: &Client, config: &PostgresConfig) -> Result<(), OpenError
         client.execute(&done, &[&number]).await.map_err(failed)?;
         tracing::info!(schema = config.schema, number, "the schema was brought to a new form");
     }
+    let mut made = false;
     for path in &config.indexes {
-        client.batch_execute(&index(path, &schema)).await.map_err(failed)?;
+        let (name, make) = index(path, &schema);
+        // Looked for by name first: making one that is there already would still wait for all
+        // writers, and hold up those that come after.
+        let look = "SELECT EXISTS (SELECT FROM pg_catalog.pg_indexes \
+             WHERE schemaname = $1 AND indexname = $2)";
+        let row = client.query_one(look, &[&config.schema, &name]).await.map_err(failed)?;
+        if !row.try_get::<_, bool>(0).map_err(failed)? {
+            client.batch_execute(&make).await.map_err(failed)?;
+            made = true;
+        }
     }
-    if !config.indexes.is_empty() {
+    if made {
         // Without it the planner does not know that an index tells rows apart.
         let look = within(&schema, "ANALYZE $S.document");
         client.batch_execute(&look).await.map_err(failed)?;

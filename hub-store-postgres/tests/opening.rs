@@ -43,9 +43,10 @@ async fn many_nodes_may_open_a_new_schema_at_once() {
         won += usize::from(matches!(outcomes[0], hub_core::store::Outcome::Committed(_)));
     }
     assert_eq!(won, 1, "they are one hub");
-    let forms = format!("SELECT count(*) FROM \"{}\".hub_form", schema.name);
-    let count: i64 = client().await.query_one(&forms, &[]).await.unwrap().get(0);
-    assert_eq!(count, 1);
+    let forms = format!("SELECT count(*), max(number)::bigint FROM \"{}\".hub_form", schema.name);
+    let row = client().await.query_one(&forms, &[]).await.unwrap();
+    let (count, newest): (i64, i64) = (row.get(0), row.get(1));
+    assert_eq!(count, newest, "each step was made once");
 }
 
 #[tokio::test]

@@ -37,6 +37,11 @@ impl Call {
 
     pub(super) async fn answer(self, mut body: Body) -> Answer {
         let comp = self.query().get("comp").map(std::borrow::Cow::into_owned);
+        // Taken for an upload, it would leave an empty file and say that all is well.
+        if self.headers.contains_key("x-ms-copy-source") {
+            let message = "files are not copied from other addresses";
+            return Err(Problem::new(400, "UnsupportedHeader", message));
+        }
         let wanted = match (&self.method, comp.as_deref()) {
             (method, None) if *method == Method::GET || *method == Method::HEAD => {
                 return self.read().await;

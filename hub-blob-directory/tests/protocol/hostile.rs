@@ -138,3 +138,13 @@ async fn a_link_out_of_the_directory_is_the_operator_s_own() {
     let about = std::fs::symlink_metadata(served.place.path().join("files/d1/a")).unwrap();
     assert!(about.is_file());
 }
+
+#[tokio::test]
+async fn a_copy_of_another_address_is_refused_and_leaves_what_is_there() {
+    let served = served().await;
+    served.written("d1/a", "before").await;
+    let path = served.upload("d1/a").await;
+    let from = [("x-ms-copy-source", "https://example.org/b")];
+    served.put(&path, &from, "").await.refuses(400, "UnsupportedHeader");
+    assert_eq!(served.text("d1/a").await.as_deref(), Some("before"));
+}

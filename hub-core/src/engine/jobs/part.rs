@@ -22,6 +22,13 @@ impl Worker {
     pub(super) async fn work(&self, item: Item) {
         let Some(part) = Part::decode(&item.body) else {
             tracing::warn!(job = %self.job.id, "a device of a job cannot be read");
+            // A newer node may be able to. When the job's time is over nobody waits for that.
+            if self.job.is_overdue(self.hub.now()) {
+                let given_up = Change::new().settle(&item.at);
+                if let Err(error) = self.hub.jobs().commit(given_up).await {
+                    tracing::debug!(job = %self.job.id, %error, "not given up");
+                }
+            }
             return;
         };
         if let Err(error) = self.try_work(item, &part).await {
