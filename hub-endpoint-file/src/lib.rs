@@ -1,6 +1,6 @@
 //! Files: events that are written to a directory as lines of JSON.
 //!
-//! Each event is a line in the form of [`write_event`](hub_core::endpoint::write_event), in a file
+//! Each event is a line in the form of [`write_event`], in a file
 //! that is named by a [`Pattern`]: by default `{iothub}/{partition}/{YYYY}/{MM}/{DD}/{HH}/{mm}`, as
 //! IoT Hub names what it writes to storage. The time is that at which the hub accepted the event, so
 //! an event goes to the same file however late it is written. A file has the events of one

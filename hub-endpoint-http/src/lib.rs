@@ -1,7 +1,7 @@
 //! Webhooks: events that go to an HTTP server.
 //!
 //! A batch of events is one POST, whose body is a JSON array of events in the form of
-//! [`write_event`](hub_core::endpoint::write_event). A status of 2xx says that all of them are kept.
+//! [`write_event`]. A status of 2xx says that all of them are kept.
 //!
 //! | answer | what it means |
 //! |---|---|

@@ -1,6 +1,6 @@
 //! NATS JetStream: events that go to a stream of a NATS server.
 //!
-//! An event is one message, in the form of [`write_event`](hub_core::endpoint::write_event), on the
+//! An event is one message, in the form of [`write_event`], on the
 //! subject of its device: a prefix, a dot, and the device's id, in which `.`, `*`, `>`, `$` and `%` are
 //! written as `%2E`, `%2A`, `%3E`, `%24` and `%25`. A stream with the subjects `prefix.>` must be
 //! there; the endpoint makes none, because how long it keeps what, and on how many servers, is its

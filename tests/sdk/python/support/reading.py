@@ -79,7 +79,7 @@ class Collector:
             if event.system_properties[b"iothub-connection-device-id"] == device.encode()
         ]
 
-    def wait_for(self, device, bodies, seconds=20):
+    def wait_for(self, device, bodies, seconds=60):
         eventually(
             lambda: len(self.bodies(device)) >= len(bodies), f"{len(bodies)} events", seconds
         )

@@ -3,7 +3,7 @@
 import queue
 import time
 
-SECONDS = 10
+SECONDS = 20
 
 
 def eventually(condition, what, seconds=SECONDS):
