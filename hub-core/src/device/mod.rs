@@ -52,7 +52,7 @@ use crate::time::Timestamp;
 use crate::twin::Notices;
 
 /// What all machines of a node share.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Setup {
     /// The bounds.
     pub limits: Limits,

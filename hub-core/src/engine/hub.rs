@@ -18,7 +18,7 @@ use super::routing;
 use super::shard::Shard;
 use super::shutdown::Shutdown;
 use super::tasks;
-use crate::device::{Answer, Input, Request, Staging};
+use crate::device::{Answer, Input, Request, Setup, Staging};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, CallId, NodeId, Partition};
 use crate::limits::Limits;
@@ -148,7 +148,10 @@ impl Hub {
     /// of now. For stores that share their database with the application.
     #[must_use]
     pub fn staging(&self) -> Staging {
-        Staging::new(self.core().setup.clone(), self.now())
+        let core = self.core();
+        // Routes may have been set since the start.
+        let setup = Setup { routing: core.router.table(), ..Setup::clone(&core.setup) };
+        Staging::new(Arc::new(setup), self.now())
     }
 
     /// The host names of the hub; the first is the one in connection strings.
