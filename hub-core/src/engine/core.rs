@@ -74,6 +74,9 @@ pub(crate) struct Core {
 #[derive(Default)]
 struct Outcomes {
     waiting: HashMap<(Address, SequenceNumber), Sender>,
+    /// What senders that have not looked at the hub's answer yet will wait on, and when the message
+    /// has expired.
+    unclaimed: HashMap<(Address, SequenceNumber), (oneshot::Receiver<MessageOutcome>, Timestamp)>,
     ages: Ages,
 }
 
@@ -199,32 +202,46 @@ impl Core {
         }
     }
 
-    /// Waits for the outcome of a message on behalf of its sender.
-    pub(crate) fn await_outcome(
+    /// Begins to wait for the outcome of a message on behalf of its sender.
+    pub(crate) fn expect_outcome(
         &self,
         address: &Address,
         sequence: SequenceNumber,
         expiry: Timestamp,
-    ) -> oneshot::Receiver<MessageOutcome> {
+    ) {
         let (sender, receiver) = oneshot::channel();
         let outcomes = &mut *lock(&self.outcomes);
         if outcomes.waiting.len() >= OUTCOMES_MAX {
             outcomes.forget(|sender| sender.waits.is_canceled());
         }
-        if outcomes.waiting.len() < OUTCOMES_MAX {
+        if outcomes.waiting.len() < OUTCOMES_MAX && outcomes.unclaimed.len() < OUTCOMES_MAX {
             let born = outcomes.ages.enter();
             let sender = Sender { waits: sender, born, expiry };
             outcomes.waiting.insert((address.clone(), sequence), sender);
+            outcomes.unclaimed.insert((address.clone(), sequence), (receiver, expiry));
         } else {
             self.turned_away.outcomes.fetch_add(1, Ordering::Relaxed);
         }
-        receiver
+    }
+
+    /// What the sender of a message waits on for its outcome.
+    pub(crate) fn await_outcome(
+        &self,
+        address: &Address,
+        sequence: SequenceNumber,
+    ) -> oneshot::Receiver<MessageOutcome> {
+        let expected = lock(&self.outcomes).unclaimed.remove(&(address.clone(), sequence));
+        // Where there is none, nobody will tell.
+        expected.map_or_else(|| oneshot::channel().1, |(receiver, _)| receiver)
     }
 
     /// Lets go of senders whose message had expired by then, and whose outcome was not learnt here:
     /// it ended at another node.
     pub(crate) fn forget_outcomes(&self, before: Timestamp) {
-        lock(&self.outcomes).forget(|sender| sender.expiry < before);
+        let outcomes = &mut *lock(&self.outcomes);
+        outcomes.forget(|sender| sender.expiry < before);
+        // Left by senders that stopped waiting for the hub's answer.
+        outcomes.unclaimed.retain(|_, (_, expiry)| *expiry >= before);
     }
 
     /// How many senders wait for the outcome of their message, how many may, and since when the

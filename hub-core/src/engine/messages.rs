@@ -102,7 +102,7 @@ impl Hub {
             Answer::Sent(sent) => Ok(SentMessage {
                 sequence: sent.sequence,
                 expiry: sent.expiry,
-                outcome: self.core().await_outcome(to, sent.sequence, sent.expiry),
+                outcome: self.core().await_outcome(to, sent.sequence),
             }),
             _ => Err(unexpected()),
         }

@@ -67,8 +67,13 @@ impl Shard {
                     }
                 }
                 Said::Answer(call, answer) => {
-                    if let Answer::Failed(error) = &answer {
-                        meter.request_refused(error.kind());
+                    match &answer {
+                        Answer::Failed(error) => meter.request_refused(error.kind()),
+                        // Before anybody can settle the message: whoever sent it may look late.
+                        Answer::Sent(sent) => {
+                            self.core.expect_outcome(address, sent.sequence, sent.expiry);
+                        }
+                        _ => {}
                     }
                     state.answer(call, answer);
                 }

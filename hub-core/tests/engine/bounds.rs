@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hub_core::delivery::MessageOutcome;
 use hub_core::engine::{Authenticator, Hub, RegistryAuthenticator};
 use hub_core::envelope::Message;
 use hub_core::error::ErrorKind;
-use hub_core::frame::{Inbound, Interest, Outbound};
+use hub_core::frame::{Disposition, Inbound, Interest, Outbound};
 use hub_core::hello::{Grant, Hello, Refusal, SessionMode};
 use hub_core::id::{Epoch, Tag};
 use hub_core::method::MethodCall;
@@ -252,4 +253,23 @@ async fn idle_machines_are_bounded() {
     let idle = hub.resources().into_iter().find(|r| r.name == "idle_devices").unwrap();
     assert_eq!((idle.depth, idle.capacity), (3, Some(3)));
     assert!(idle.refusals.unwrap() >= 7);
+}
+
+/// A sender that gets its turn late finds the outcome all the same.
+#[tokio::test]
+async fn an_outcome_waits_for_a_sender_that_looks_late() {
+    let (hub, store) = plain().await;
+    let d1 = register(&hub, "late").await;
+    let mut link = connect(&hub, "late").await;
+    subscribe(&mut link, 1, Interest::Messages);
+    assert_eq!(next(&mut link).await, Outbound::Receipt(Tag(1)));
+    store.hold();
+    let mut send = Box::pin(hub.send(&d1, Message::new("x")));
+    assert!(futures::poll!(&mut send).is_pending());
+    store.release();
+    let Outbound::Offer(delivery) = next(&mut link).await else { panic!("no offer") };
+    link.up.send(Inbound::Settle(Some(Tag(2)), delivery.token, Disposition::Complete));
+    assert_eq!(next(&mut link).await, Outbound::Receipt(Tag(2)));
+    let sent = soon(send).await.unwrap();
+    assert_eq!(soon(sent).await, Some(MessageOutcome::Completed));
 }

@@ -117,7 +117,10 @@ async fn a_call_whose_end_nobody_knows_is_not_made_again() {
     world.pass(Duration::from_secs(300));
     let state = over(&hub, "j").await;
     assert_eq!(state.statistics, counts(1, 0, 1, 0, 0));
-    assert_eq!(rows(&hub, "jobId = 'j'").await[0]["error"]["code"], "OutcomeUnknown");
+    // Unless the old node had the time to see the connection end, nobody knows.
+    let code = rows(&hub, "jobId = 'j'").await[0]["error"]["code"].clone();
+    let known = ["OutcomeUnknown", "DeviceConnectionClosedRemotely"];
+    assert!(known.iter().any(|known| code == *known), "{code}");
     // The next thing that the device hears is of the next job.
     let mut spec = call("k");
     spec.work = Work::CallMethod(MethodCall::new("other"));
