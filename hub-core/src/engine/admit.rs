@@ -143,7 +143,7 @@ impl Hub {
         // If nobody waits for the answer any more, the link goes, and the call with it.
         let (_, answer) = shard.ask(&hello.address, |call| Input::Connect(call, id, arrival));
         let answer = tokio::time::timeout(core.limits.call_timeout, answer).await;
-        match answer {
+        match answer.map(|answer| answer.map(|given| given.answer)) {
             Ok(Ok(Answer::Welcome(welcome))) => {
                 Ok(Link { up, down: Downlink(line), welcome: *welcome })
             }

@@ -83,14 +83,14 @@ impl Inner {
     /// measured anew.
     pub(super) fn resources(&self, anew: bool) -> Vec<Resource> {
         let (core, limits) = (&self.core, &self.core.limits);
-        let (outcomes, outcomes_max, oldest_outcome) = core.outcomes();
+        let (outcomes, oldest_outcome) = core.outcomes.depth();
         let mut all = vec![
             Resource::new("connections", None, core.connections.load(Relaxed))
                 .of(limits.connections_max)
                 .refused(core.turned_away.connections.load(Relaxed)),
             Resource::new("outcomes", None, outcomes)
-                .of(outcomes_max)
-                .refused(core.turned_away.outcomes.load(Relaxed))
+                .of(limits.outcomes_waiting_max)
+                .refused(core.outcomes.turned_away())
                 .aged(oldest_outcome),
             Resource::new("remote_calls", None, core.remote_calls.load(Relaxed))
                 .of(limits.remote_calls_max)

@@ -15,7 +15,7 @@ use super::lifecycle::LifecycleEvents;
 use super::line::lock;
 use super::roster::Joining;
 use super::routing;
-use super::shard::Shard;
+use super::shard::{Answered, Shard};
 use super::shutdown::Shutdown;
 use super::tasks;
 use crate::device::{Answer, Input, Request, Setup, Staging};
@@ -211,6 +211,16 @@ impl Hub {
         request: Request,
         within: Duration,
     ) -> Result<Answer, HubError> {
+        Ok(self.ask_whole(address, request, within).await?.answer)
+    }
+
+    /// The same, with what comes beside the answer.
+    pub(crate) async fn ask_whole(
+        &self,
+        address: &Address,
+        request: Request,
+        within: Duration,
+    ) -> Result<Answered, HubError> {
         if *self.inner.stop.borrow() {
             return Err(HubError::new(ErrorKind::Unavailable, "the hub shuts down"));
         }
@@ -222,11 +232,11 @@ impl Hub {
         let mut guard = CancelOnDrop { shard, address, call: Some(call) };
         let answer = tokio::time::timeout(within, answer).await;
         match answer {
-            Ok(Ok(answer)) => {
+            Ok(Ok(answered)) => {
                 guard.call = None;
-                match answer {
+                match answered.answer {
                     Answer::Failed(error) => Err(error),
-                    answer => Ok(answer),
+                    _ => Ok(answered),
                 }
             }
             Ok(Err(_)) => Err(HubError::new(ErrorKind::Unavailable, "the hub shuts down")),

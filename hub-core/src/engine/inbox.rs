@@ -10,7 +10,7 @@ use super::committer::Done;
 use super::core::Core;
 use super::hub::Inner;
 use super::line::lock;
-use super::shard::Shard;
+use super::shard::{Answered, Shard};
 use crate::device::{Answer, Input, Request};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, NodeId};
@@ -182,8 +182,8 @@ async fn call(shard: &Arc<Shard>, asked: &Asked) -> Result<(i32, bytes::Bytes), 
         .saturating_add(shard.core.limits.call_timeout);
     let (call, answer) = shard.ask(&asked.of, |call| Input::Ask(call, Request::from(asked)));
     match tokio::time::timeout(within, answer).await {
-        Ok(Ok(Answer::Method(reply))) => Ok((reply.status, reply.payload)),
-        Ok(Ok(Answer::Failed(error))) => Err(error),
+        Ok(Ok(Answered { answer: Answer::Method(reply), .. })) => Ok((reply.status, reply.payload)),
+        Ok(Ok(Answered { answer: Answer::Failed(error), .. })) => Err(error),
         other => {
             if other.is_err() {
                 shard.cancel(&asked.of, call);

@@ -11,7 +11,7 @@ use futures::channel::oneshot;
 use super::hub::Hub;
 use super::meter::{Ended, Meter};
 use crate::delivery::{MessageOutcome, Offered};
-use crate::device::{Answer, Device, Request};
+use crate::device::{Answer, Device, Request, Sent};
 use crate::envelope::{EventBatch, Message, Stored};
 use crate::error::{ErrorKind, HubError};
 use crate::frame::{Delivery, Disposition, LockToken};
@@ -97,13 +97,11 @@ impl Hub {
     pub async fn send(&self, to: &Address, message: Message) -> Result<SentMessage, HubError> {
         let within = self.limits().call_timeout;
         let counted = Counted::new(&self.core().meter, Meter::message_sent);
-        let answer = counted.end(self.ask(to, Request::Send(message), within).await)?;
-        match answer {
-            Answer::Sent(sent) => Ok(SentMessage {
-                sequence: sent.sequence,
-                expiry: sent.expiry,
-                outcome: self.core().await_outcome(to, sent.sequence),
-            }),
+        let answered = counted.end(self.ask_whole(to, Request::Send(message), within).await)?;
+        match (answered.answer, answered.outcome) {
+            (Answer::Sent(Sent { sequence, expiry }), Some(outcome)) => {
+                Ok(SentMessage { sequence, expiry, outcome })
+            }
             _ => Err(unexpected()),
         }
     }

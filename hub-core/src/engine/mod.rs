@@ -34,6 +34,7 @@ mod membership;
 mod messages;
 mod meter;
 mod once;
+mod outcomes;
 mod query;
 mod registry;
 mod roster;
