@@ -14,11 +14,13 @@ use super::meter::{Meter, cause_name};
 use super::outcomes::Outcomes;
 use super::query::Scan;
 use super::routing::Router;
+use super::throttle::Throttle;
 use crate::blob::BlobStore;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
 use crate::id::{Address, Epoch, LinkId};
 use crate::limits::Limits;
+use crate::quota::Quotas;
 use crate::security::{HubNames, Policies};
 use crate::store::{Query, Store, StoreError};
 use crate::time::Timestamp;
@@ -34,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) policies: RwLock<Arc<Policies>>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    /// Absent where nothing is limited.
+    pub(crate) throttle: Option<Throttle>,
     /// Where tasks are spawned, also by whoever lets go of a link outside of it.
     pub(crate) runtime: Handle,
     pub(crate) lifecycle: broadcast::Sender<LifecycleEvent>,
@@ -82,6 +86,7 @@ pub(crate) struct Parts {
     pub(crate) policies: Policies,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) quotas: Quotas,
     pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     pub(crate) runtime: Handle,
     /// Tells this run of the node from every other.
@@ -93,6 +98,8 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.setup.limits.clone());
         let meter = Arc::new(Meter::new(parts.names.primary()));
+        let throttle =
+            Throttle::new(parts.quotas, &limits, parts.clock.clone(), meter.clone());
         let queries = parts
             .queries
             .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));
@@ -111,6 +118,7 @@ impl Core {
             policies: RwLock::new(Arc::new(parts.policies)),
             authenticator: parts.authenticator,
             authorizer: parts.authorizer,
+            throttle,
             runtime: parts.runtime,
             connections: AtomicUsize::new(0),
             feedback_waiting: AtomicU32::new(0),

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::hub::{Hub, Inner};
+use super::throttle::Throttle;
 use crate::id::Partition;
 
 /// Whether the hub can do its work.
@@ -96,6 +97,19 @@ impl Inner {
                 .of(limits.remote_calls_max)
                 .refused(core.turned_away.remote_calls.load(Relaxed)),
         ];
+        let throttle = core.throttle.as_ref();
+        let (waiting, refused) = throttle.map(Throttle::waiting).unwrap_or_default();
+        let (devices, untracked) = throttle.map(Throttle::devices).unwrap_or_default();
+        let (messages, daily) = throttle.map(Throttle::today).unwrap_or_default();
+        let mut messages = Resource::new("quota_messages", None, sized(messages));
+        messages.capacity = daily.map(sized);
+        all.extend([
+            Resource::new("quota_waiting", None, waiting).refused(refused),
+            Resource::new("quota_devices", None, devices)
+                .of(limits.quota_devices_max)
+                .refused(untracked),
+            messages,
+        ]);
         for shard in &self.shards {
             let own = |name, depth| Resource::new(name, Some(shard.partition), depth);
             let (changes, bytes) = shard.committer.depth();
@@ -119,6 +133,10 @@ impl Inner {
         }
         all
     }
+}
+
+fn sized(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl Hub {

@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 
 use super::hub::Hub;
 use super::meter::{Ended, Meter};
+use super::throttle;
 use crate::delivery::{MessageOutcome, Offered};
 use crate::device::{Answer, Device, Request, Sent};
 use crate::envelope::{EventBatch, Message, Stored};
@@ -17,6 +18,7 @@ use crate::error::{ErrorKind, HubError};
 use crate::frame::{Delivery, Disposition, LockToken};
 use crate::id::{Address, SequenceNumber};
 use crate::method::{MethodCall, MethodReply};
+use crate::quota::{self, Operation};
 use crate::store::{Ask, Change, Outcome, QueueId, Record};
 use crate::time::Timestamp;
 use crate::twin::{ServicePatch, Twin};
@@ -164,12 +166,13 @@ impl Hub {
     /// Receives one message on behalf of a device, locked for `lock`; `None` if there is none.
     ///
     /// # Errors
-    /// `Unavailable` when the store cannot be reached.
+    /// `Unavailable` when the store cannot be reached; `Throttled` by the device's quotas.
     pub async fn receive(
         &self,
         of: &Address,
         lock: Duration,
     ) -> Result<Option<Box<Delivery>>, HubError> {
+        self.has_turn(throttle::one(Operation::MessageReceive, of)).await?;
         let lock = u64::try_from(lock.as_millis()).unwrap_or(u64::MAX).max(1);
         match self.ask(of, Request::Receive(lock), self.limits().call_timeout).await? {
             Answer::Received(delivery) => Ok(delivery),
@@ -272,13 +275,19 @@ impl Hub {
         }
     }
 
-    /// Appends a device's events, for request-response protocols; durable when this returns.
+    /// Appends a device's events, for request-response protocols; durable when this returns. They
+    /// stay in the batch unless they go to the store. Waits for the device's turn, if it has quotas.
     ///
     /// # Errors
-    /// `Unavailable` when the store cannot be reached; `Throttled` when too much waits for it.
+    /// `Unavailable` when the store cannot be reached; `Throttled` when too much waits for it, and with
+    /// `QuotaExceeded` by the device's quotas.
     pub async fn publish(&self, from: &Address, events: &mut EventBatch) -> Result<(), HubError> {
         if events.is_empty() {
             return Ok(());
+        }
+        if let Some(throttle) = &self.core().throttle {
+            let blocks = events.sizes().map(quota::blocks).sum();
+            throttle.pass(throttle::telemetry(from, events.len(), blocks)).await?;
         }
         let shard: &Arc<_> = self.shard(from)?;
         if shard.committer.is_full() {

@@ -21,6 +21,7 @@ mod device_client;
 mod events;
 mod feedback;
 mod files;
+mod gate;
 mod health;
 mod holder;
 mod hooks;
@@ -43,6 +44,7 @@ mod service_queue;
 mod shard;
 mod shutdown;
 mod tasks;
+mod throttle;
 mod turn;
 mod uploads;
 

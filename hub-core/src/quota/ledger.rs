@@ -92,6 +92,16 @@ impl Ledger {
     /// What becomes of an operation that is to be done now. Unless it is refused it counts from now
     /// on, so that whoever comes later waits behind it.
     pub fn take(&mut self, work: Work<'_>, now: Timestamp) -> Verdict {
+        self.take_within(work, self.quotas.wait_max(), now)
+    }
+
+    /// The same for one that waits no longer than this.
+    pub fn take_within(
+        &mut self,
+        work: Work<'_>,
+        patience: Duration,
+        now: Timestamp,
+    ) -> Verdict {
         let Work { operation, device, count, blocks } = work;
         let daily = self.quotas.daily().filter(|_| operation.is_metered());
         if let Some(retry_after) = daily.and_then(|limit| self.daily.wait(limit, now)) {
@@ -107,7 +117,7 @@ impl Ledger {
         let device_wait = of_device
             .map_or(Duration::ZERO, |(rate, device)| wait(self.devices.get(device), rate));
         let longest = hub_wait.max(device_wait);
-        if longest > self.quotas.wait_max() {
+        if longest > patience {
             let reason = if device_wait > hub_wait { Reason::Device } else { Reason::Hub };
             return Verdict::Refused(Refused { reason, retry_after: longest });
         }

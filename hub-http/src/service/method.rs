@@ -74,8 +74,8 @@ async fn invoke(mut call: Call) -> Answer {
         serde_json::from_slice(&body).map_err(|error| Problem::json(&error).nested(None))?;
     let waits = Waits::of(&request, call.limits()).map_err(|p| p.nested(None))?;
     let method = request.method_name.as_deref().unwrap_or("");
-    call.allow(Action::InvokeMethod(&address, method)).await?;
     let payload = request.payload.map_or("null", RawValue::get);
+    call.allow_bytes(Action::InvokeMethod(&address, method), payload.len()).await?;
     let method = MethodCall::new(method)
         .with_payload(payload.to_owned())
         .with_response_timeout(waits.patience())

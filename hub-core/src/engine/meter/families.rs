@@ -61,7 +61,7 @@ impl Family {
 /// Says what a metric is, to recorders that want to know.
 pub(super) fn describe() {
     use Unit::{Bytes, Count, Seconds};
-    let counters: [(&'static str, Unit, &'static str); 21] = [
+    let counters: [(&'static str, Unit, &'static str); 23] = [
         ("hub_connections_total", Count, "connections accepted"),
         ("hub_disconnections_total", Count, "connections ended, by cause"),
         ("hub_refusals_total", Count, "connections refused, by kind"),
@@ -74,6 +74,8 @@ pub(super) fn describe() {
         ("hub_batch_retries_total", Count, "times a batch was sent again"),
         ("hub_store_errors_total", Count, "calls that the store failed, by operation and kind"),
         ("hub_refused_requests_total", Count, "requests that a machine refused, by kind"),
+        ("hub_quota_waits_total", Count, "operations that waited for their turn"),
+        ("hub_quota_refusals_total", Count, "operations that had no turn, by reason"),
         ("hub_messages_sent_total", Count, "cloud-to-device messages sent, by outcome"),
         ("hub_messages_offered_total", Count, "cloud-to-device messages offered to links"),
         ("hub_messages_ended_total", Count, "cloud-to-device messages ended, by outcome"),

@@ -45,6 +45,8 @@ pub(crate) enum Pause {
     WindowFull,
     /// So much waits for the store, of all links together.
     Committing,
+    /// One of its frames waits for its turn.
+    Throttled,
 }
 
 /// What is sent to the store in one batch.

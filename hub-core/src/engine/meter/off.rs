@@ -8,6 +8,7 @@ use crate::device::Tally;
 use crate::error::{DisconnectCause, ErrorKind};
 use crate::frame::Inbound;
 use crate::hello::Refusal;
+use crate::quota::{Operation, Reason};
 use crate::route::FailureKind;
 use crate::store::{Op, Outcome, StoreError};
 
@@ -39,6 +40,10 @@ impl Meter {
     pub(crate) fn store_failed(&self, _: &StoreError) {}
     #[inline]
     pub(crate) fn request_refused(&self, _: ErrorKind) {}
+    #[inline]
+    pub(crate) fn quota_waited(&self, _: Operation) {}
+    #[inline]
+    pub(crate) fn quota_refused(&self, _: Operation, _: Reason) {}
     #[inline]
     pub(crate) fn message_sent(&self, _: Ended) {}
     #[inline]

@@ -15,6 +15,7 @@ use crate::engine::health::Resource;
 use crate::error::{DisconnectCause, ErrorKind};
 use crate::frame::Inbound;
 use crate::hello::Refusal;
+use crate::quota::{Operation, Reason};
 use crate::route::FailureKind;
 use crate::store::{Op, Outcome, StoreError};
 
@@ -31,6 +32,7 @@ pub(crate) struct Meter {
     changes: Family,
     retries: Counter,
     refused: Family,
+    quota_waits: Family,
     sent: Family,
     offered: Counter,
     ended: Family,
@@ -91,7 +93,7 @@ impl Meter {
                 &hub,
                 "hub_link_pauses_total",
                 "reason",
-                ["window_full", "committing"],
+                ["window_full", "committing", "throttled"],
             ),
             messages: counter("hub_telemetry_messages_total"),
             message_bytes: counter("hub_telemetry_bytes_total"),
@@ -99,6 +101,12 @@ impl Meter {
             changes: Family::of::<Outcome>(&hub, "hub_changes_total", "outcome"),
             retries: counter("hub_batch_retries_total"),
             refused: Family::of::<ErrorKind>(&hub, "hub_refused_requests_total", "kind"),
+            quota_waits: Family::new(
+                &hub,
+                "hub_quota_waits_total",
+                "operation",
+                Operation::ALL.iter().map(|operation| operation.name()),
+            ),
             sent: Family::new(&hub, "hub_messages_sent_total", "outcome", outcomes()),
             offered: counter("hub_messages_offered_total"),
             ended: Family::of::<MessageOutcome>(&hub, "hub_messages_ended_total", "outcome"),
@@ -136,6 +144,7 @@ impl Meter {
         let word = match pause {
             Pause::WindowFull => "window_full",
             Pause::Committing => "committing",
+            Pause::Throttled => "throttled",
         };
         self.pauses.add(word, 1);
     }
@@ -193,6 +202,22 @@ impl Meter {
 
     pub(crate) fn request_refused(&self, kind: ErrorKind) {
         self.refused.count(&kind);
+    }
+
+    /// An operation has to wait for its turn.
+    pub(crate) fn quota_waited(&self, operation: Operation) {
+        self.quota_waits.add(operation.name(), 1);
+    }
+
+    /// An operation has no turn.
+    pub(crate) fn quota_refused(&self, operation: Operation, reason: Reason) {
+        counter!(
+            "hub_quota_refusals_total",
+            "hub" => self.hub.clone(),
+            "operation" => operation.name(),
+            "reason" => reason.name(),
+        )
+        .increment(1);
     }
 
     pub(crate) fn message_sent(&self, ended: Ended) {
