@@ -14,6 +14,7 @@ use super::meter::{Meter, cause_name};
 use super::outcomes::Outcomes;
 use super::query::Scan;
 use super::routing::Router;
+use super::slots::Slots;
 use super::throttle::Throttle;
 use crate::blob::BlobStore;
 use crate::device::{LifecycleKind, Setup};
@@ -61,8 +62,10 @@ pub(crate) struct Core {
     pub(crate) meter: Arc<Meter>,
     pub(crate) turned_away: TurnedAway,
     pub(crate) membership: Membership,
-    /// Direct methods that this node makes for others now.
-    pub(crate) remote_calls: AtomicUsize,
+    /// Direct methods that this node makes for others.
+    pub(crate) remote_calls: Arc<Slots>,
+    /// Direct methods whose callers are ready to wait for the device.
+    pub(crate) patient_calls: Arc<Slots>,
     pub(crate) router: Router,
 }
 
@@ -71,8 +74,6 @@ pub(crate) struct Core {
 pub(crate) struct TurnedAway {
     /// Connections.
     pub(crate) connections: AtomicU64,
-    /// Direct methods that other nodes asked for.
-    pub(crate) remote_calls: AtomicU64,
 }
 
 /// What a core is made of.
@@ -108,6 +109,8 @@ impl Core {
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
             outcomes: Outcomes::new(limits.outcomes_waiting_max),
+            remote_calls: Slots::new(limits.remote_calls_max),
+            patient_calls: Slots::new(limits.methods_patient_max),
             limits,
             store: parts.store,
             queries,
@@ -135,7 +138,6 @@ impl Core {
             meter,
             turned_away: TurnedAway::default(),
             membership: Membership::new(parts.run),
-            remote_calls: AtomicUsize::new(0),
             router: parts.router,
         }
     }

@@ -93,9 +93,12 @@ impl Inner {
                 .of(limits.outcomes_waiting_max)
                 .refused(core.outcomes.turned_away())
                 .aged(oldest_outcome),
-            Resource::new("remote_calls", None, core.remote_calls.load(Relaxed))
+            Resource::new("remote_calls", None, core.remote_calls.taken())
                 .of(limits.remote_calls_max)
-                .refused(core.turned_away.remote_calls.load(Relaxed)),
+                .refused(core.remote_calls.turned_away()),
+            Resource::new("patient_calls", None, core.patient_calls.taken())
+                .of(limits.methods_patient_max)
+                .refused(core.patient_calls.turned_away()),
         ];
         let throttle = core.throttle.as_ref();
         let (waiting, refused) = throttle.map(Throttle::waiting).unwrap_or_default();

@@ -202,8 +202,9 @@ impl Hub {
     ///
     /// # Errors
     /// Never dispatched: `DeviceNotFound`, `ModuleNotFound`, `DeviceNotOnline`, `TooManyMethods`,
-    /// `ArgumentInvalid`, `TooLarge`. Dispatched, without an answer: `MethodTimeout`,
+    /// `Throttled`, `ArgumentInvalid`, `TooLarge`. Dispatched, without an answer: `MethodTimeout`,
     /// `DeviceDisconnected`. Answered, and of no use: `BadDeviceResponse`.
+    /// [`Dispatched::of`](crate::method::Dispatched::of) tells these apart.
     pub async fn invoke(
         &self,
         target: &Address,
@@ -215,6 +216,13 @@ impl Hub {
 
     async fn call(&self, target: &Address, call: MethodCall) -> Result<MethodReply, HubError> {
         let call = call.checked(self.limits())?;
+        let _slot = match call.connect_timeout.is_zero() {
+            true => None,
+            false => Some(self.core().patient_calls.take().ok_or_else(|| {
+                let message = "too many calls wait for their devices";
+                HubError::new(ErrorKind::Throttled, message)
+            })?),
+        };
         // The machine ends the call; this bound only catches a store that never answers.
         let within = call
             .response_timeout

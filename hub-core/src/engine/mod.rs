@@ -43,6 +43,7 @@ mod routing;
 mod service_queue;
 mod shard;
 mod shutdown;
+mod slots;
 mod tasks;
 mod throttle;
 mod turn;

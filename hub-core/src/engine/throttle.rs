@@ -48,10 +48,6 @@ impl Throttle {
         })
     }
 
-    pub(super) fn longest_wait(&self) -> Duration {
-        self.longest_wait
-    }
-
     /// Takes a place in the line, if the turn comes within the longest wait.
     pub(super) fn take(&self, work: Work<'_>) -> Result<Turn, Refused> {
         self.take_within(work, self.longest_wait)
