@@ -12,9 +12,9 @@
 //!
 //! The arithmetic is a token bucket, counted from the other end: a [`Bucket`] holds what is owed, each
 //! operation adds to it, and time takes away. What is owed is a whole number of a unit in which both an
-//! operation and a millisecond are whole, so nothing is rounded and nothing drifts: over any span of time
-//! no more is let through than the burst and what the rate gives, but for the last operation's own
-//! size.
+//! operation and a millisecond are whole, so nothing that is counted is rounded and nothing drifts: over
+//! any span of time no more is let through than the burst and what the rate gives, to the millisecond and
+//! but for the last operation's own size.
 //!
 //! An operation that counts as more than a burst, as a batch of messages may, waits for room for a
 //! whole burst and owes the rest. It would never have its turn otherwise.

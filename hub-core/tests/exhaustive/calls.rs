@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 #[derive(Debug, Clone)]
 enum Event {
     Hears(usize, Input),
-    /// Time goes on to here, and the machines' timers follow at some time.
+    /// Time goes on to here, and the timer of the caller's machine follows at some time. The other
+    /// machine's is late.
     Time(Duration),
 }
 
@@ -75,9 +76,6 @@ impl World {
                     self.events.push(Event::Time(PATIENCE));
                 }
                 self.events.push(Event::Hears(self.caller, Input::Tick));
-                if self.caller != HERE && passed == PATIENCE {
-                    self.events.push(Event::Hears(HERE, Input::Tick));
-                }
             }
         }
     }
