@@ -366,13 +366,23 @@ mod tests {
             let error = HubError::new(ErrorKind::Throttled, "The request has been throttled.");
             let error = error.with_retry_after(Duration::from_millis(wait));
             let (status, headers, body) = body(error.into()).await;
-            assert_eq!((status.as_u16(), &headers[ERROR_CODE]), (429, &"ThrottlingException".parse().unwrap()));
+            assert_eq!(
+                (status.as_u16(), &headers[ERROR_CODE]),
+                (429, &"ThrottlingException".parse().unwrap())
+            );
             assert_eq!(headers.get_all(RETRY_AFTER).iter().collect::<Vec<_>>(), [seconds]);
-            assert_eq!(body["Message"], "ErrorCode:ThrottlingException;The request has been throttled.");
+            assert_eq!(
+                body["Message"],
+                "ErrorCode:ThrottlingException;The request has been throttled."
+            );
         }
-        let day = HubError::new(ErrorKind::QuotaExceeded, "x").with_retry_after(Duration::from_secs(7));
+        let day =
+            HubError::new(ErrorKind::QuotaExceeded, "x").with_retry_after(Duration::from_secs(7));
         let (status, headers, _) = body(day.into()).await;
-        assert_eq!((status.as_u16(), &headers[ERROR_CODE]), (403, &"IotHubQuotaExceeded".parse().unwrap()));
+        assert_eq!(
+            (status.as_u16(), &headers[ERROR_CODE]),
+            (403, &"IotHubQuotaExceeded".parse().unwrap())
+        );
         assert_eq!(headers[RETRY_AFTER], "7");
     }
 

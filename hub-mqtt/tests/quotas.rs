@@ -97,7 +97,11 @@ async fn twin_requests_without_a_turn_have_a_429() {
     device.subscribe(&[("$iothub/twin/res/#", Qos::Zero)]).await;
     for (topic, payload, first) in [
         ("$iothub/twin/GET/?$rid=", "", "$iothub/twin/res/200/?$rid=1"),
-        ("$iothub/twin/PATCH/properties/reported/?$rid=", "{\"a\":1}", "$iothub/twin/res/204/?$rid=1"),
+        (
+            "$iothub/twin/PATCH/properties/reported/?$rid=",
+            "{\"a\":1}",
+            "$iothub/twin/res/204/?$rid=1",
+        ),
     ] {
         for rid in 1..=2 {
             device.publish(&format!("{topic}{rid}"), payload).await;

@@ -74,7 +74,8 @@ impl Hub {
     ///
     /// # Errors
     /// `Forbidden`; `Throttled` when it would have to wait longer than may be, `QuotaExceeded` when
-    /// the messages of the day are used up, both with [`HubError::retry_after`].
+    /// the messages of the day are used up, both with [`HubError::retry_after`]; `Unavailable` when the
+    /// hub stops while it waits.
     pub async fn authorize(&self, actor: Actor<'_>, action: Action<'_>) -> Result<(), HubError> {
         self.authorize_bytes(actor, action, 0).await
     }
@@ -151,9 +152,13 @@ impl Hub {
             return Err(Refusal::Denied);
         }
         // Not before it is known who it is: a stranger could use up what a device may do.
-        self.has_turn(throttle::one(Operation::Connect, &hello.address)).await.map_err(|error| {
-            error.retry_after().map_or(Refusal::Unavailable("throttled"), Refusal::Throttled)
-        })?;
+        self.has_turn(throttle::one(Operation::Connect, &hello.address)).await.map_err(
+            |error| {
+                error
+                    .retry_after()
+                    .map_or(Refusal::Unavailable("the hub shuts down"), Refusal::Throttled)
+            },
+        )?;
         let internal = Refusal::Unavailable("no such shard");
         let shard = self.shard(&hello.address).map_err(|_| internal)?.clone();
         let bounds = Bounds::from(&*core.limits);

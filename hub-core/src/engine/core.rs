@@ -99,8 +99,7 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.setup.limits.clone());
         let meter = Arc::new(Meter::new(parts.names.primary()));
-        let throttle =
-            Throttle::new(parts.quotas, &limits, parts.clock.clone(), meter.clone());
+        let throttle = Throttle::new(parts.quotas, &limits, parts.clock.clone(), meter.clone());
         let queries = parts
             .queries
             .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));

@@ -109,6 +109,7 @@ async fn allowed(
     for action in actions_of(&line.address, frame) {
         let action: Action<'_> = action;
         if authorizer.as_ref().authorize(actor, action).await == Decision::Deny {
+            tracing::debug!(device = %line.address, frame = frame_name(frame), "denied");
             return Err(HubError::new(ErrorKind::Forbidden, "denied by the application"));
         }
     }
@@ -133,23 +134,21 @@ async fn has_turn(
     }
     line.hold();
     let passes = match turn {
-        Ok(turn) => {
-            throttle.wait(turn).await;
-            Ok(())
-        }
+        Ok(turn) => throttle.wait(turn).await,
         Err(_) if matches!(frame, Inbound::Telemetry(..)) => {
-            throttle.wait_longest().await;
-            throttle.take_within(work, Duration::ZERO).map(drop)
+            throttle.wait_longest().await.and_then(|()| {
+                let last = throttle.take_within(work, Duration::ZERO);
+                last.map(drop).map_err(|refused| throttle.refuse(work, refused))
+            })
         }
-        Err(refused) => Err(refused),
+        Err(refused) => Err(throttle.refuse(work, refused)),
     };
     line.release();
-    passes.map_err(|refused| throttle.refuse(work.operation, refused))
+    passes
 }
 
 /// Says no. A frame that nothing can be said about ends the connection.
 fn refuse(shard: &Shard, line: &Line, frame: &Inbound, error: HubError) {
-    tracing::debug!(device = %line.address, frame = frame_name(frame), %error, "refused");
     shard.core.meter.request_refused(error.kind());
     match tag_of(frame) {
         Some(tag) => line.refuse(tag, bytes_of(frame), error),

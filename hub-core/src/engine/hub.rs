@@ -35,6 +35,16 @@ pub(crate) struct Inner {
     pub(crate) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
+impl Inner {
+    /// Says that the hub is to stop, to all who listen for that.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+        if let Some(throttle) = &self.core.throttle {
+            throttle.stop();
+        }
+    }
+}
+
 /// Stops the hub when the application lets go of its last handle.
 struct Owner {
     inner: Arc<Inner>,
@@ -43,7 +53,7 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.inner.stop.send_replace(true);
+        self.inner.stop();
         for task in &self.tasks {
             task.abort();
         }

@@ -75,7 +75,7 @@ impl Hub {
     /// Dropping the future leaves the hub stopping.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let end = Instant::now() + deadline;
-        self.inner.stop.send_replace(true);
+        self.inner.stop();
         let mut connections_closed = 0;
         for shard in &self.inner.shards {
             for line in shard.lines() {

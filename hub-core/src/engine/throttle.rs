@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::clock::Clock;
 use super::hooks::{Action, Actor};
 use super::line::lock;
@@ -28,6 +30,7 @@ pub(crate) struct Throttle {
     daily: Option<u64>,
     waiting: AtomicUsize,
     refusals: AtomicU64,
+    stop: watch::Sender<bool>,
 }
 
 impl Throttle {
@@ -45,6 +48,7 @@ impl Throttle {
             meter,
             waiting: AtomicUsize::new(0),
             refusals: AtomicU64::new(0),
+            stop: watch::Sender::new(false),
         })
     }
 
@@ -68,11 +72,14 @@ impl Throttle {
     }
 
     /// What is told whoever has no turn.
-    pub(super) fn refuse(&self, operation: Operation, refused: Refused) -> HubError {
+    pub(super) fn refuse(&self, work: Work<'_>, refused: Refused) -> HubError {
+        let Work { operation, device, .. } = work;
         self.refusals.fetch_add(1, Ordering::Relaxed);
         self.meter.quota_refused(operation, refused.reason);
         let Refused { reason, retry_after } = refused;
         let seconds = retry_after.as_millis().div_ceil(1000);
+        let device = device.map(tracing::field::display);
+        tracing::debug!(device, operation = operation.name(), ?reason, seconds, "no turn");
         let error = match (reason, self.daily) {
             (Reason::Daily, Some(messages)) => HubError::new(
                 ErrorKind::QuotaExceeded,
@@ -92,30 +99,41 @@ impl Throttle {
         error.with_retry_after(retry_after)
     }
 
-    /// Waits for a turn. Dropping the future gives the place up; nobody else has it then.
-    pub(super) async fn wait(&self, turn: Turn) {
-        let Some(at) = turn else { return };
+    /// Waits for a turn. Dropping the future gives the place up; nobody else has it then. When the hub
+    /// stops there is none.
+    pub(super) async fn wait(&self, turn: Turn) -> Result<(), HubError> {
+        let Some(at) = turn else { return Ok(()) };
         let _waiting = Waiting::new(&self.waiting);
+        let mut stop = self.stop.subscribe();
         // A turn further ahead than the longest wait is one of a clock that was set back meanwhile.
         loop {
             let left = at.since(self.clock.now());
             if left.is_zero() || left > self.longest_wait {
-                return;
+                return Ok(());
             }
-            self.clock.wait_until(at).await;
+            tokio::select! {
+                () = self.clock.wait_until(at) => {}
+                _ = stop.wait_for(|stop| *stop) => {
+                    return Err(HubError::new(ErrorKind::Unavailable, "the hub shuts down"));
+                }
+            }
         }
     }
 
     /// Waits for as long as anybody may.
-    pub(super) async fn wait_longest(&self) {
-        self.wait(Some(self.clock.now().after(self.longest_wait))).await;
+    pub(super) async fn wait_longest(&self) -> Result<(), HubError> {
+        self.wait(Some(self.clock.now().after(self.longest_wait))).await
+    }
+
+    /// Nobody waits any more: the hub stops.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
     }
 
     /// Takes a place in the line and waits for the turn.
     pub(super) async fn pass(&self, work: Work<'_>) -> Result<(), HubError> {
-        let turn = self.take(work).map_err(|refused| self.refuse(work.operation, refused))?;
-        self.wait(turn).await;
-        Ok(())
+        let turn = self.take(work).map_err(|refused| self.refuse(work, refused))?;
+        self.wait(turn).await
     }
 
     /// How many messages of a daily quota these are. Looked at one by one only if there is one.
@@ -191,11 +209,7 @@ pub(super) fn telemetry(device: &Address, events: usize, blocks: u64) -> Work<'_
 }
 
 /// What a back end's action counts as, if it counts. What devices do is counted where it is done.
-pub(super) fn work_of<'a>(
-    actor: Actor<'_>,
-    action: Action<'a>,
-    bytes: usize,
-) -> Option<Work<'a>> {
+pub(super) fn work_of<'a>(actor: Actor<'_>, action: Action<'a>, bytes: usize) -> Option<Work<'a>> {
     let Actor::Service(_) = actor else { return None };
     let blocks = blocks(bytes);
     let (operation, device, count) = match action {

@@ -321,7 +321,10 @@ mod tests {
             let (dispatched, over) = c.listening(T0.after(ten));
             ended.extend(over);
             assert_eq!(dispatched, []);
-            assert_eq!(ended.iter().map(kind).collect::<Vec<_>>(), [Some(ErrorKind::DeviceNotOnline)]);
+            assert_eq!(
+                ended.iter().map(kind).collect::<Vec<_>>(),
+                [Some(ErrorKind::DeviceNotOnline)]
+            );
             assert!(c.is_idle());
         }
     }

@@ -96,12 +96,7 @@ impl Ledger {
     }
 
     /// The same for one that waits no longer than this.
-    pub fn take_within(
-        &mut self,
-        work: Work<'_>,
-        patience: Duration,
-        now: Timestamp,
-    ) -> Verdict {
+    pub fn take_within(&mut self, work: Work<'_>, patience: Duration, now: Timestamp) -> Verdict {
         let Work { operation, device, count, blocks } = work;
         let daily = self.quotas.daily().filter(|_| operation.is_metered());
         if let Some(retry_after) = daily.and_then(|limit| self.daily.wait(limit, now)) {
@@ -114,8 +109,8 @@ impl Ledger {
             bucket.wait(rate, count, now)
         };
         let hub_wait = of_hub.map_or(Duration::ZERO, |rate| wait(Some(&self.hub), rate));
-        let device_wait = of_device
-            .map_or(Duration::ZERO, |(rate, device)| wait(self.devices.get(device), rate));
+        let device_wait =
+            of_device.map_or(Duration::ZERO, |(rate, device)| wait(self.devices.get(device), rate));
         let longest = hub_wait.max(device_wait);
         if longest > patience {
             let reason = if device_wait > hub_wait { Reason::Device } else { Reason::Hub };

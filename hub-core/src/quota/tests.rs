@@ -100,9 +100,8 @@ fn devices_that_owe_nothing_are_forgotten() {
         .per_device(Operation::TelemetrySend, Rate::per_second(1))
         .longest_wait(Duration::ZERO);
     let mut ledger = Ledger::new(quotas.clone(), 3);
-    let mut send = |name: &str, at| {
-        ledger.take(work(Operation::TelemetrySend, Some(&address(name)), 1), at)
-    };
+    let mut send =
+        |name: &str, at| ledger.take(work(Operation::TelemetrySend, Some(&address(name)), 1), at);
     for name in ["a", "b", "c"] {
         assert_eq!(send(name, T0), Verdict::Now);
         assert!(matches!(send(name, T0), Verdict::Refused(_)));

@@ -169,9 +169,8 @@ async fn twin_requests_of_a_device_wait_or_are_refused() {
 
 #[tokio::test]
 async fn a_twin_request_without_a_turn_is_refused_at_once() {
-    let quotas = Quotas::default()
-        .per_device(Operation::TwinRead, Rate::per_minute(1))
-        .longest_wait(SECOND);
+    let quotas =
+        Quotas::default().per_device(Operation::TwinRead, Rate::per_minute(1)).longest_wait(SECOND);
     let (hub, _) = limited(quotas).await;
     let mut link = connect(&hub, "d1").await;
     subscribe(&mut link, 1, Interest::TwinResponses);
@@ -349,7 +348,8 @@ async fn what_is_denied_is_not_counted() {
     for tag in 1..=3 {
         publish(&mut link, tag, b"x");
         let said = next(&mut link).await;
-        let denied = matches!(&said, Outbound::Refused(_, error) if error.kind() == ErrorKind::Forbidden);
+        let denied =
+            matches!(&said, Outbound::Refused(_, error) if error.kind() == ErrorKind::Forbidden);
         assert!(denied, "{said:?}");
     }
     for tag in 4..=5 {
@@ -391,6 +391,40 @@ async fn who_goes_while_it_waits_leaves_nothing_behind() {
         }
     };
     soon(look).await;
+}
+
+/// A hub that stops keeps nobody waiting, and nothing of itself.
+#[tokio::test]
+async fn nobody_waits_for_a_turn_at_a_hub_that_stops() {
+    let quotas = Quotas::default()
+        .per_device(Operation::TelemetrySend, Rate::per_second(1))
+        .per_hub(Operation::Query, Rate::per_second(1));
+    let (hub, _) = limited(quotas).await;
+    let mut link = connect(&hub, "d1").await;
+    publish(&mut link, 1, b"one");
+    assert_eq!(next(&mut link).await, Outbound::Receipt(Tag(1)));
+    publish(&mut link, 2, b"two");
+    let query = tokio::spawn({
+        let hub = hub.clone();
+        async move {
+            let principal = Principal::in_process();
+            let back_end = Actor::Service(&principal);
+            hub.authorize(back_end, Action::QueryTwins).await.unwrap();
+            hub.authorize(back_end, Action::QueryTwins).await
+        }
+    });
+    until(|| depth(&hub, "quota_waiting") == 2).await;
+    let stopping = {
+        let hub = hub.clone();
+        tokio::spawn(async move { hub.shutdown(Duration::from_secs(30)).await })
+    };
+    assert_eq!(soon(query).await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    while !matches!(next(&mut link).await, Outbound::Close(_)) {}
+    drop(link);
+    let report = soon(stopping).await.unwrap();
+    assert!(report.drained);
+    until(|| depth(&hub, "quota_waiting") == 0).await;
+    assert_eq!(bodies(&hub).await, [b"one"]);
 }
 
 /// Calls whose callers wait for their devices are bounded together, and others are not concerned.

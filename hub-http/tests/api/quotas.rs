@@ -106,7 +106,10 @@ async fn each_operation_has_its_quota() {
     owner.get("/twins/d1").await.expect(200);
     // Requests are no connections: a device may come as often as it likes.
     for _ in 0..3 {
-        device.post("/devices/d1/messages/deviceBound/x/abandon", "").await.refuses(412, "DeviceMessageLockLost");
+        device
+            .post("/devices/d1/messages/deviceBound/x/abandon", "")
+            .await
+            .refuses(412, "DeviceMessageLockLost");
     }
 }
 

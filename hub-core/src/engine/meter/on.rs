@@ -33,6 +33,8 @@ pub(crate) struct Meter {
     retries: Counter,
     refused: Family,
     quota_waits: Family,
+    /// By reason.
+    quota_refusals: Vec<(&'static str, Family)>,
     sent: Family,
     offered: Counter,
     ended: Family,
@@ -63,6 +65,11 @@ fn outcomes() -> impl Iterator<Item = &'static str> {
     ["done", "dropped"].into_iter().chain(ErrorKind::ALL.iter().copied())
 }
 
+/// The operations that quotas are for.
+fn operations() -> impl Iterator<Item = &'static str> {
+    Operation::ALL.iter().map(|operation| operation.name())
+}
+
 fn outcome(ended: Ended) -> &'static str {
     match ended {
         Ended::Done => "done",
@@ -80,6 +87,10 @@ impl Meter {
         let writes = |section: &'static str| {
             let name = "hub_twin_writes_total";
             Family::with(&hub, name, ("section", section), "outcome", outcomes())
+        };
+        let no_turn = |reason: &'static str| {
+            let name = "hub_quota_refusals_total";
+            Family::with(&hub, name, ("reason", reason), "operation", operations())
         };
         Self {
             disconnections: Family::of::<DisconnectCause>(
@@ -101,12 +112,8 @@ impl Meter {
             changes: Family::of::<Outcome>(&hub, "hub_changes_total", "outcome"),
             retries: counter("hub_batch_retries_total"),
             refused: Family::of::<ErrorKind>(&hub, "hub_refused_requests_total", "kind"),
-            quota_waits: Family::new(
-                &hub,
-                "hub_quota_waits_total",
-                "operation",
-                Operation::ALL.iter().map(|operation| operation.name()),
-            ),
+            quota_waits: Family::new(&hub, "hub_quota_waits_total", "operation", operations()),
+            quota_refusals: Reason::ALL.iter().map(|word| (*word, no_turn(word))).collect(),
             sent: Family::new(&hub, "hub_messages_sent_total", "outcome", outcomes()),
             offered: counter("hub_messages_offered_total"),
             ended: Family::of::<MessageOutcome>(&hub, "hub_messages_ended_total", "outcome"),
@@ -211,13 +218,10 @@ impl Meter {
 
     /// An operation has no turn.
     pub(crate) fn quota_refused(&self, operation: Operation, reason: Reason) {
-        counter!(
-            "hub_quota_refusals_total",
-            "hub" => self.hub.clone(),
-            "operation" => operation.name(),
-            "reason" => reason.name(),
-        )
-        .increment(1);
+        let of_reason = self.quota_refusals.iter().find(|(word, _)| *word == reason.name());
+        if let Some((_, family)) = of_reason {
+            family.add(operation.name(), 1);
+        }
     }
 
     pub(crate) fn message_sent(&self, ended: Ended) {
