@@ -1,5 +1,7 @@
 //! Quotas as devices meet them over MQTT.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 mod common;
 
 use std::sync::Arc;
