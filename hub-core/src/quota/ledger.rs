@@ -24,6 +24,7 @@ pub struct Work<'a> {
 
 /// Which quota has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Reason {
     /// The device's own rate.
     Device,

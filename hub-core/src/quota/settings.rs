@@ -30,6 +30,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Azure's sizes of hubs, for [`Quotas::azure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tier {
     /// F1, B1 and S1.
     S1,
