@@ -20,7 +20,7 @@ use crate::frame::Inbound;
 use crate::id::Tag;
 use crate::quota::Refused;
 
-/// A frame that waits, and its turn if that was decided already.
+/// A frame that waits, and its turn. Where an application decides first, the turn comes after that.
 struct Held {
     frame: Inbound,
     turn: Option<Result<Turn, Refused>>,
@@ -42,11 +42,11 @@ impl Gate {
     pub(super) fn send(&mut self, shard: &Arc<Shard>, line: &Arc<Line>, frame: Inbound) {
         let mut turn = None;
         let free = shard.core.authorizer.is_none();
-        if let (true, Some(throttle)) = (free && !line.is_held(), &shard.core.throttle) {
-            // Nothing waits before it, so it may be its turn at once.
+        if let (true, Some(throttle)) = (free, &shard.core.throttle) {
+            // It takes its place now, whatever waits before it: so nothing waits longer than it may.
             let work = throttle.work_of(&line.address, &frame);
             let decided = work.map_or(Ok(None), |work| throttle.take(work));
-            if decided == Ok(None) {
+            if decided == Ok(None) && !line.is_held() {
                 if wants_answer(&frame) {
                     line.sent(bytes_of(&frame));
                 }
