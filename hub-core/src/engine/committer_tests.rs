@@ -13,7 +13,7 @@ use crate::frame::Outbound;
 use crate::id::{Address, NodeId, Partition, SequenceNumber};
 use crate::store::{
     Ask, Claim, Document, Durability, Entries, Entry, Issued, Item, Key, Kind, Record, Seek,
-    Version,
+    StoreErrorKind, Version,
 };
 use crate::time::Timestamp;
 
