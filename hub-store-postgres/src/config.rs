@@ -260,8 +260,11 @@ impl PostgresConfig {
     }
 
     /// Keeps an index on a value of twins, by which queries find them: `tags.site`, or
-    /// `properties.reported.firmware.version`. It is made when the store is opened, which takes time and
-    /// holds writes up where there are many twins, and stays until it is dropped by hand.
+    /// `properties.reported.firmware.version`. It is made beside the store's work after it was opened,
+    /// by one node, and does not hold writes up ([`PostgresStore::indexed`] waits for it); it stays
+    /// until it is dropped by hand.
+    ///
+    /// [`PostgresStore::indexed`]: crate::PostgresStore::indexed
     ///
     /// An index costs something with every write of a document: none is kept unless asked for.
     ///

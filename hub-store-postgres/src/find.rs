@@ -3,72 +3,149 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use hub_core::query::{Path, Step};
-use hub_core::store::{Find, Found, FoundRow, Kind, Population, QueueKind, StoreError};
-use tokio_postgres::Error;
+use hub_core::query::Path;
+use hub_core::store::{Find, Found, FoundRow, Kind, Population, QueueKind, StoreError, Wanted};
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
 
+use crate::index::value_at;
 use crate::pool::Pool;
 use crate::reach::{Reach, Way};
 use crate::sql::within;
 use crate::sqlstate::store_error;
-use crate::values::{id, kind, queue_kind, text};
+use crate::values::{id, kind, queue_kind, stored, text};
+
+/// Most twins that are counted in one call.
+const COUNT_MAX: i64 = 100_000;
+
+/// What is asked to find what is to be found.
+pub(crate) struct Questions {
+    /// Asked first, where the number is wanted and can be known.
+    number: Option<Question>,
+    rows: Question,
+}
+
+impl Questions {
+    /// The statements for what is to be found, with these indexes.
+    pub(crate) fn of(find: &Find<'_>, indexes: &[Path], schema: &str) -> Self {
+        let number = match find.wanted {
+            Wanted::Number => Question::count(find, indexes, schema),
+            Wanted::Rows => None,
+        };
+        Self { number, rows: Question::of(find, indexes, schema) }
+    }
+
+    /// Asks them.
+    pub(crate) async fn ask(self, pool: &Pool) -> Result<Found, StoreError> {
+        let failed = |error| store_error("find", error, false);
+        if let Some(number) = self.number {
+            let rows = number.ask(pool).await?;
+            if let Some(found) = number.counted(&rows).map_err(failed)? {
+                return Ok(found);
+            }
+        }
+        let rows = self.rows.ask(pool).await?;
+        self.rows.found(&rows).map_err(failed)
+    }
+}
 
 /// A statement that is made for a question. Its text depends on the form of the question only, so
 /// that it is prepared once for all of that form.
-pub(crate) struct Question {
+struct Question {
     sql: String,
     params: Vec<Box<dyn ToSql + Sync + Send>>,
     limit: usize,
+    /// Whether it counts rows instead of giving them.
+    counts: bool,
 }
 
 impl Question {
-    /// The statement for what is to be found, with these indexes.
-    pub(crate) fn of(find: &Find<'_>, indexes: &[Path], schema: &str) -> Self {
-        let mut question = Self {
-            sql: String::new(),
-            params: Vec::new(),
-            limit: usize::try_from(find.limit.get()).unwrap_or(usize::MAX),
-        };
-        let after = question.param(find.after.map(|after| text(after).into_owned()));
-        let limit = question.param(i64::from(find.limit.get()));
-        let slash = match find.population {
-            Population::Devices => "= 0",
-            Population::Modules => "> 0",
-        };
-        let twin = kind(Kind::Twin);
-        let body = if find.parts.twin { ", body" } else { "" };
-        // One branch of the union: in the order of ids, and no longer than the answer.
-        let branch = |wanted: &str| {
-            format!(
-                "(SELECT id{body} FROM $S.document WHERE kind = {twin}{wanted} \
-                 AND (${after}::text IS NULL OR id > ${after}) AND strpos(id, '/') {slash} \
-                 ORDER BY id LIMIT ${limit})"
-            )
-        };
+    /// The statement that finds rows, with these indexes.
+    fn of(find: &Find<'_>, indexes: &[Path], schema: &str) -> Self {
+        let mut question = Self::empty(find);
+        let base = question.base(find);
         let (mut branches, mut distinct) = (Vec::new(), "");
         match Reach::of(find.filter, indexes, find.population) {
-            Reach::All => branches.push(branch("")),
+            Reach::All => branches.push(base.branch("")),
             Reach::Ways(ways) => {
                 // A row can be met on several ways, but not twice on one.
                 distinct = if ways.len() > 1 { "DISTINCT ON (id) " } else { "" };
                 for way in ways {
-                    question.way(way, indexes, &branch, &mut branches);
+                    let index = way.index().and_then(|index| indexes.get(index));
+                    branches.push(base.branch(&question.known(way, index)));
+                    branches.extend(index.map(|index| base.branch(&unknown(index))));
                 }
             }
         }
         if branches.is_empty() {
-            branches.push(branch(" AND false"));
+            branches.push(base.branch(" AND false"));
         }
+        let limit = base.limit;
         let hit = format!(
-            "(SELECT {distinct}id{body} FROM ({}) AS b ORDER BY id LIMIT ${limit}) AS h",
+            "(SELECT {distinct}id{} FROM ({}) AS b ORDER BY id LIMIT ${limit}) AS h",
+            base.body,
             branches.join(" UNION ALL ")
         );
         question.sql.push_str("SELECT h.id");
         question.columns(find, &hit);
         question.sql.push_str(" ORDER BY h.id");
-        question.sql = within(schema, &question.sql);
-        question
+        question.finished(schema)
+    }
+
+    /// The statement that counts rows, where an index tells all that the condition asks for: first a row
+    /// with their number as its last column and the last of them, then those of which the index does
+    /// not know what they have. None where rows have to be found.
+    fn count(find: &Find<'_>, indexes: &[Path], schema: &str) -> Option<Self> {
+        let ways = Reach::exactly(find.filter, indexes, find.population)?;
+        // On several ways a row could be met twice. Ids need no counting.
+        let Ok([way]) = <[Way; 1]>::try_from(ways) else { return None };
+        let index = indexes.get(way.index()?)?;
+        let mut question = Self::empty(find);
+        question.counts = true;
+        let base = question.base(find);
+        let known = question.known(way, Some(index));
+        let most = question.param(COUNT_MAX);
+        let counted = Base { limit: most, body: "", ..base.clone() }.branch(&known);
+        let _ = write!(
+            question.sql,
+            "WITH c AS (SELECT count(*) AS n, max(id) AS last FROM {counted} AS l) \
+             SELECT c.last, NULL::bytea, NULL::bytea, NULL::bytea, NULL::bigint, c.n FROM c"
+        );
+        let hit = format!("{} AS h", base.branch(&unknown(index)));
+        question.sql.push_str(" UNION ALL SELECT h.id");
+        question.columns(find, &hit);
+        // Numbers are sorted before nothing.
+        question.sql.push_str(" ORDER BY 6, 1");
+        Some(question.finished(schema))
+    }
+
+    fn empty(find: &Find<'_>) -> Self {
+        Self {
+            sql: String::new(),
+            params: Vec::new(),
+            limit: usize::try_from(find.limit.get()).unwrap_or(usize::MAX),
+            counts: false,
+        }
+    }
+
+    fn finished(mut self, schema: &str) -> Self {
+        self.sql = within(schema, &self.sql);
+        self
+    }
+
+    /// What all branches have.
+    fn base(&mut self, find: &Find<'_>) -> Base {
+        // Without a place to begin after, the index gives the first rows at once.
+        let after = find.after.map(|after| self.param(text(after).into_owned()));
+        Base {
+            after: after.map(|after| format!(" AND id > ${after}")).unwrap_or_default(),
+            slash: match find.population {
+                Population::Devices => "= 0",
+                Population::Modules => "> 0",
+            },
+            body: if find.parts.twin { ", body" } else { "" },
+            limit: self.param(i64::from(find.limit.get())),
+        }
     }
 
     /// The place of a new parameter.
@@ -77,20 +154,10 @@ impl Question {
         self.params.len()
     }
 
-    /// The branches of a way.
-    fn way(
-        &mut self,
-        way: Way,
-        indexes: &[Path],
-        branch: &impl Fn(&str) -> String,
-        branches: &mut Vec<String>,
-    ) {
-        let index = match &way {
-            Way::Ids(_) => None,
-            Way::Equal(index, _) | Way::Between(index, ..) => indexes.get(*index),
-        };
+    /// The condition of the rows on a way, as far as its index knows.
+    fn known(&mut self, way: Way, index: Option<&Path>) -> String {
         let value = index.map(value_at).unwrap_or_default();
-        branches.push(branch(&match way {
+        match way {
             Way::Ids(ids) => format!(" AND id = ANY(${}::text[])", self.param(ids)),
             // One value: the index gives its rows in the order of ids.
             Way::Equal(_, mut values) if values.len() == 1 => {
@@ -106,10 +173,6 @@ impl Question {
                 let (low, high) = (self.param(low), self.param(high));
                 format!(" AND {value} >= ${low}::text::jsonb AND {value} <= ${high}::text::jsonb")
             }
-        }));
-        if index.is_some() {
-            // Rows of which the index does not know what they have.
-            branches.push(branch(&format!(" AND {value} = '[]'::jsonb")));
         }
     }
 
@@ -124,6 +187,9 @@ impl Question {
             self.sql.push_str(&if wanted { format!("{name}.body") } else { "NULL::bytea".into() });
         }
         self.sql.push_str(if parts.messages { ", q.depth" } else { ", NULL::bigint" });
+        if self.counts {
+            self.sql.push_str(", NULL::bigint");
+        }
         let _ = write!(self.sql, " FROM {hit}");
         for (name, of, _) in documents.into_iter().filter(|(.., wanted)| *wanted) {
             let of = kind(of);
@@ -138,8 +204,7 @@ impl Question {
         }
     }
 
-    /// Asks it.
-    pub(crate) async fn ask(self, pool: &Pool) -> Result<Found, StoreError> {
+    async fn ask(&self, pool: &Pool) -> Result<Vec<Row>, StoreError> {
         let failed = |error| store_error("find", error, false);
         let mut lease = pool.lease("find").await?;
         let Some(session) = lease.session() else {
@@ -148,46 +213,74 @@ impl Question {
         let statement = session.made(&self.sql).await.map_err(failed)?;
         let params: Vec<_> = self.params.iter().map(|param| &**param as _).collect();
         let rows = session.client.query(&statement, &params).await.map_err(failed)?;
-        let row = |row: &tokio_postgres::Row| {
-            let body = |column: usize| {
-                let body: Option<&[u8]> = row.try_get(column)?;
-                Ok::<_, Error>(body.map(Bytes::copy_from_slice))
-            };
-            let depth: Option<i64> = row.try_get(4)?;
-            Ok(FoundRow {
-                id: id(row.try_get(0)?),
-                twin: body(1)?,
-                identity: body(2)?,
-                session: body(3)?,
-                messages: depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(0),
-            })
-        };
-        let rows = rows.iter().map(row).collect::<Result<Vec<_>, Error>>().map_err(failed)?;
         lease.done();
+        Ok(rows)
+    }
+
+    fn found(&self, rows: &[Row]) -> Result<Found, Error> {
+        let rows = rows.iter().map(found_row).collect::<Result<Vec<_>, Error>>()?;
         // Fewer than asked for are all there are.
         let next = rows.last().filter(|_| rows.len() >= self.limit).map(|row| row.id.clone());
-        Ok(Found { looked_at: u64::try_from(rows.len()).unwrap_or(u64::MAX), rows, next })
+        let looked_at = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        Ok(Found { rows, counted: 0, next, looked_at })
+    }
+
+    /// None if there are more rows than it can count at once.
+    fn counted(&self, rows: &[Row]) -> Result<Option<Found>, Error> {
+        let Some((first, rows)) = rows.split_first() else { return Ok(None) };
+        let (last, count): (Option<&str>, i64) = (first.try_get(0)?, first.try_get(5)?);
+        let counted = stored(count);
+        let mut found = self.found(rows)?;
+        if found.next.is_some() {
+            // What was counted may be beyond the rows that came.
+            return Ok(None);
+        }
+        if count >= COUNT_MAX {
+            found.next = last.map(id);
+            found.rows.retain(|row| found.next.as_ref().is_none_or(|next| row.id <= *next));
+        }
+        let looked_at = found.looked_at.saturating_add(counted);
+        Ok(Some(Found { counted, looked_at, ..found }))
     }
 }
 
-/// The expression of the index at a path.
-fn value_at(path: &Path) -> String {
-    let steps = path.steps().iter().map(|step| match step {
-        Step::Member(name) => format!("'{}'", name.replace('\'', "''")),
-        Step::Index(index) => format!("'{index}'"),
-    });
-    format!("$S.value_at(body, ARRAY[{}]::text[])", steps.collect::<Vec<_>>().join(", "))
+fn found_row(row: &Row) -> Result<FoundRow, Error> {
+    let body = |column: usize| {
+        let body: Option<&[u8]> = row.try_get(column)?;
+        Ok::<_, Error>(body.map(Bytes::copy_from_slice))
+    };
+    let depth: Option<i64> = row.try_get(4)?;
+    Ok(FoundRow {
+        id: id(row.try_get(0)?),
+        twin: body(1)?,
+        identity: body(2)?,
+        session: body(3)?,
+        messages: depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(0),
+    })
 }
 
-/// The statement that makes the index at a path, if it is not there.
-pub(crate) fn index(path: &Path, schema: &str) -> (String, String) {
-    // FNV-1a: the same name for the same path, in every process.
-    let hash = path.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let (twin, value) = (kind(Kind::Twin), value_at(path));
-    let name = format!("twin_value_{hash:016x}");
-    let make = format!("CREATE INDEX {name} ON $S.document (({value}), id) WHERE kind = {twin}");
-    let make = within(schema, &make);
-    (name, make)
+/// What the branches of a statement have in common.
+#[derive(Clone)]
+struct Base {
+    after: String,
+    slash: &'static str,
+    body: &'static str,
+    limit: usize,
+}
+
+impl Base {
+    /// Twins under a condition: in the order of ids, and no more than are asked for.
+    fn branch(&self, wanted: &str) -> String {
+        let Self { after, slash, body, limit } = self;
+        let twin = kind(Kind::Twin);
+        format!(
+            "(SELECT id{body} FROM $S.document WHERE kind = {twin}{wanted}{after} \
+             AND strpos(id, '/') {slash} ORDER BY id LIMIT ${limit})"
+        )
+    }
+}
+
+/// The condition of the rows of which an index does not know what they have.
+fn unknown(index: &Path) -> String {
+    format!(" AND {} = '[]'::jsonb", value_at(index))
 }
