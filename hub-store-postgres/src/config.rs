@@ -65,7 +65,6 @@ pub struct PostgresConfig {
     pub(crate) operation_timeout: Duration,
     pub(crate) segment_bytes: u64,
     pub(crate) segment_age: Duration,
-    pub(crate) batch_age: Duration,
     pub(crate) synced: bool,
     pub(crate) indexes: Vec<Path>,
 }
@@ -182,7 +181,6 @@ impl PostgresConfig {
             operation_timeout: Duration::from_secs(30),
             segment_bytes: 1 << 30,
             segment_age: Duration::from_secs(3600),
-            batch_age: Duration::from_secs(900),
             synced: true,
             indexes: Vec::new(),
         }
