@@ -29,10 +29,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(connection);
     drop_schema(&client).await?;
     let config = url.parse::<PostgresConfig>()?.schema(SCHEMA).index("tags.site")?;
-    drop(PostgresStore::open(config.clone()).await?);
+    PostgresStore::open(config.clone()).await?.indexed().await;
     fill(&client, config.clone(), twins).await?;
     // Opened anew, it looks at what there is now.
     let store = Arc::new(PostgresStore::open(config).await?);
+    store.indexed().await;
     let hub = Hub::builder_on(store.clone()).queries(store).start()?;
     println!(
         "| {twins} twins, one in so many selected | rows | by hand, ms | hub.query, ms | ratio |"

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
-use hub_core::query::Path;
 use hub_core::store::{
     Ask, Batch, Claim, Document, Durability, Entry, Find, Found, Item, Kind, Outcome, Query,
     Record, Seek, Store, StoreError,
@@ -18,7 +17,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::PostgresConfig;
 use crate::error::OpenError;
-use crate::find::Question;
+use crate::find::Questions;
+use crate::index::{Indexes, Maker};
 use crate::migrate::migrate;
 use crate::orphans::Orphans;
 use crate::pool::Pool;
@@ -41,7 +41,7 @@ pub struct PostgresStore {
     upkeep: Upkeep,
     durability: Durability,
     within: Duration,
-    indexes: Vec<Path>,
+    indexes: Arc<Indexes>,
 }
 
 impl PostgresStore {
@@ -77,11 +77,13 @@ impl PostgresStore {
         let pool = Arc::new(pool);
         let signals = Signals::new(&config.schema);
         let upkeep = Upkeep::new(&config);
+        let indexes = Indexes::new(&config);
         let tasks = vec![
+            runtime.spawn(Maker::new(&indexes, &connector, &config).run()),
             runtime.spawn(Arc::clone(&signals).run(connector)),
             runtime.spawn(upkeep.clone().run(Arc::clone(&pool))),
         ];
-        let (within, indexes) = (config.operation_timeout, config.indexes);
+        let within = config.operation_timeout;
         let orphans = Arc::default();
         Ok(Self { pool, signals, orphans, runtime, tasks, upkeep, durability, within, indexes })
     }
@@ -102,6 +104,13 @@ impl PostgresStore {
     pub async fn maintain(&self) -> Result<(), StoreError> {
         let (pool, upkeep) = (Arc::clone(&self.pool), self.upkeep.clone());
         self.task("upkeep", true, async move { upkeep.once(&pool).await }).await
+    }
+
+    /// Ends when all indexes are there that the configuration asks for ([`PostgresConfig::index`]).
+    /// They are made beside the store's work; until then a query reads what an index would have found.
+    /// Dropping the future changes nothing.
+    pub async fn indexed(&self) {
+        self.indexes.all().await;
     }
 
     /// Runs a call in a task, within the time that a call may take. `writing` is whether it may have
@@ -137,8 +146,8 @@ impl Drop for PostgresStore {
 impl Query for PostgresStore {
     async fn find(&self, find: Find<'_>) -> Result<Found, StoreError> {
         let pool = Arc::clone(&self.pool);
-        let question = Question::of(&find, &self.indexes, pool.connector().schema());
-        self.task("find", false, async move { question.ask(&pool).await }).await
+        let questions = Questions::of(&find, &self.indexes.ready(), pool.connector().schema());
+        self.task("find", false, async move { questions.ask(&pool).await }).await
     }
 }
 

@@ -13,8 +13,8 @@ mod server;
 use std::path::PathBuf;
 
 use hub_core::store::{Kind, Store as _};
-use hub_store_postgres::{OpenError, PostgresConfig, PostgresStore};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use hub_store_postgres::{OpenError, PostgresConfig, PostgresStore, TlsMode};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use server::{Own, client_at};
 
 /// An authority, a server with a certificate of its for `localhost`, and an authority that has nothing
@@ -24,8 +24,9 @@ struct World {
     folder: PathBuf,
 }
 
-fn authority() -> (String, Issuer<'static, KeyPair>) {
+fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let own = params.self_signed(&key).unwrap();
@@ -37,7 +38,7 @@ impl World {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("tls-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let ((right, issuer), (wrong, _)) = (authority(), authority());
+        let ((right, issuer), (wrong, _)) = (authority("right"), authority("wrong"));
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let leaf = params.signed_by(&key, &issuer).unwrap();
@@ -133,9 +134,8 @@ async fn a_server_that_cannot_be_trusted_is_refused_in_one_line() {
 
 #[tokio::test]
 async fn a_server_without_tls_is_refused_where_tls_is_required() {
-    let schema = server::Schema::new();
-    let config = schema.config().tls(hub_store_postgres::TlsMode::Require);
-    refused(config, "server does not support TLS").await;
-    let config = schema.config().tls(hub_store_postgres::TlsMode::Prefer);
-    assert!(PostgresStore::open(config).await.is_ok());
+    let server = Own::start().await;
+    let config = || server.url.parse::<PostgresConfig>().unwrap();
+    refused(config().tls(TlsMode::Require), "server does not support TLS").await;
+    assert!(PostgresStore::open(config().tls(TlsMode::Prefer)).await.is_ok());
 }

@@ -28,7 +28,7 @@ pub async fn q1_every_selected_twin_is_found<F: Fixture>(fixture: &mut F) {
 pub async fn q1_random_conditions_find_all_that_they_select<F: Fixture>(fixture: &mut F) {
     let mut random = Random::new(1);
     let values = values();
-    let mut value = |random: &mut Random| random.pick(&values).cloned().unwrap_or_default();
+    let value = |random: &mut Random| random.pick(&values).cloned().unwrap_or_default();
     let twins = (0..40).map(|i| {
         let tags = match random.below(4) {
             0 => json!({}),

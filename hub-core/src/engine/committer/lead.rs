@@ -20,7 +20,7 @@ type Polled = Result<Answered, Committing>;
 /// Longest pause between two tries of a batch.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Batches one caller leads before it hands the rest to a task.
-const LEAD_MAX: usize = 16;
+pub(super) const LEAD_MAX: usize = 16;
 
 impl Committer {
     fn commit(&self, batch: Batch) -> Committing {

@@ -3,7 +3,7 @@
 use super::Parser;
 use super::operators::Built;
 use super::reference::Braces;
-use crate::query::ast::{ExprKind, Literal, Reference, binding};
+use crate::query::ast::{Expr, ExprKind, Literal, Reference, binding};
 use crate::query::error::{ParseError, ParseErrorKind};
 use crate::query::functions::Function;
 use crate::query::lex::{Dialect, TokenKind, is_keyword};
