@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::query::{Case, Fields as _, Path, Step, Value as Operand};
+use crate::query::{Case, Fields as _, Path, Step, Value as Seen};
 use crate::twin::TwinPaths;
 
 fn path(text: &str) -> Path {
@@ -35,7 +35,7 @@ fn what_is_picked_is_what_back_ends_read() {
         let all = picked(&twin, some);
         for (path, found) in some.iter().zip(all) {
             assert_eq!(found, twin.to_json(path), "{path}");
-            assert_eq!(Operand::of_json(found.as_ref()), twin.value(path, Case::Exact), "{path}");
+            assert_eq!(Seen::of_json(found.as_ref()), twin.value(path, Case::Exact), "{path}");
             assert_eq!(picked(&twin, std::slice::from_ref(path)), [found], "{path}");
         }
     }
