@@ -133,7 +133,7 @@ impl Hubd {
                 if events.is_empty() {
                     break;
                 }
-                let number = |event: &Value| event["properties"]["n"].as_str()?.parse().ok();
+                let number = |event: &Value| event["properties"]["n"].as_str()?.parse::<u64>().ok();
                 numbers.extend(events.iter().filter_map(number));
                 from = format!("sequence:{}", page["next"]);
             }
@@ -221,8 +221,10 @@ impl Device {
     /// Waits for something on a topic that begins so, with this in it.
     async fn hear(&mut self, topic: &str, part: &str) -> String {
         loop {
-            let found =
-                self.kept.iter().position(|(on, body)| on.starts_with(topic) && body.contains(part));
+            let found = self
+                .kept
+                .iter()
+                .position(|(on, body)| on.starts_with(topic) && body.contains(part));
             if let Some(found) = found {
                 return self.kept.remove(found).1;
             }

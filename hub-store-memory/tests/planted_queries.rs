@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use hub_core::conformance::query::{
-    ByReading, Fixture, Opened, documents, numbers, pages, rows,
-};
+use hub_core::conformance::query::{ByReading, Fixture, Opened, documents, numbers, pages, rows};
 use hub_core::conformance::store::Fresh;
 use hub_core::store::{Find, Found, Population, Query, StoreError, Wanted};
 use hub_store_memory::MemoryStore;

@@ -48,7 +48,9 @@ async fn put(hub: &Hub, id: &str, x: i32) {
 /// The ids of the twins with this tag.
 async fn with(hub: &Hub, x: i32) -> Vec<String> {
     let text = format!("SELECT deviceId FROM devices WHERE tags.x = {x}");
-    let QueryRows::Values(rows) = hub.query(&text, None, None).await.unwrap().rows else { panic!() };
+    let QueryRows::Values(rows) = hub.query(&text, None, None).await.unwrap().rows else {
+        panic!()
+    };
     rows.iter().map(|row| row["deviceId"].as_str().unwrap().to_owned()).collect()
 }
 

@@ -258,7 +258,8 @@ struct Stores {
 impl Fixture for Stores {
     async fn open(&mut self) -> Opened {
         let schema = Schema::new();
-        let config = self.indexes.iter().try_fold(schema.config(), |config, path| config.index(path));
+        let config =
+            self.indexes.iter().try_fold(schema.config(), |config, path| config.index(path));
         let store = Arc::new(PostgresStore::open(config.unwrap()).await.unwrap());
         store.indexed().await;
         self.schemas.push(schema);
@@ -267,10 +268,7 @@ impl Fixture for Stores {
 }
 
 mod with_indexes {
-    hub_core::query_tests!(super::Stores {
-        schemas: Vec::new(),
-        indexes: &["tags.x", "tags.y"]
-    });
+    hub_core::query_tests!(super::Stores { schemas: Vec::new(), indexes: &["tags.x", "tags.y"] });
 }
 
 mod without_indexes {

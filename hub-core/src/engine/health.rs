@@ -95,7 +95,8 @@ impl Inner {
             Resource::new("remote_calls", None, core.remote_calls.load(Relaxed))
                 .of(limits.remote_calls_max)
                 .refused(core.turned_away.remote_calls.load(Relaxed)),
-            Resource::new("queries", None, core.queries_under_way()).of(limits.queries_in_flight_max),
+            Resource::new("queries", None, core.queries_under_way())
+                .of(limits.queries_in_flight_max),
         ];
         for shard in &self.shards {
             let own = |name, depth| Resource::new(name, Some(shard.partition), depth);

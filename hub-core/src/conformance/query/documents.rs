@@ -30,7 +30,8 @@ pub async fn q3_what_was_committed_is_seen<F: Fixture>(fixture: &mut F) {
 /// Each part that is wanted comes byte for byte, whatever the others are; what is not there does not.
 pub async fn q4_wanted_parts_come_as_they_stand<F: Fixture>(fixture: &mut F) {
     let tags = json!({"x": 1});
-    let probe = Probe::open(fixture, [("d".into(), tags.clone()), ("e".into(), tags.clone())]).await;
+    let probe =
+        Probe::open(fixture, [("d".into(), tags.clone()), ("e".into(), tags.clone())]).await;
     let queue = QueueId { kind: QueueKind::Mailbox, id: "d".into() };
     let mut change = Change::new()
         .create(key(Kind::Identity, "d"), "the identity".into())
@@ -49,12 +50,8 @@ pub async fn q4_wanted_parts_come_as_they_stand<F: Fixture>(fixture: &mut F) {
     probe.done(change).await;
     for bits in 0..16_u8 {
         let wants = |bit: u8| bits & (1 << bit) != 0;
-        let parts = Parts {
-            twin: wants(0),
-            identity: wants(1),
-            session: wants(2),
-            messages: wants(3),
-        };
+        let parts =
+            Parts { twin: wants(0), identity: wants(1), session: wants(2), messages: wants(3) };
         let page = probe.page(&filter("tags.x = 1"), Asked { parts, ..Asked::default() }).await;
         let [d, e] = &page.rows[..] else { panic!("Q1: {:?}", page.rows) };
         let what = format!("Q4: {parts:?}: {:?}", page.rows);
@@ -81,9 +78,9 @@ pub async fn q4_the_documents_of_a_row_are_of_one_instant<F: Fixture>(fixture: &
     let probe = Probe::open(fixture, [("d".into(), json!({"x": 0}))]).await;
     let kinds = [Kind::Identity, Kind::Session];
     let zero = twin(&json!({"x": 0})).encode();
-    let same = kinds.into_iter().fold(Change::new(), |change, kind| {
-        change.create(key(kind, "d"), zero.clone())
-    });
+    let same = kinds
+        .into_iter()
+        .fold(Change::new(), |change, kind| change.create(key(kind, "d"), zero.clone()));
     probe.done(same).await;
     let written = AtomicBool::new(false);
     let writing = async {

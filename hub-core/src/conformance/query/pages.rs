@@ -17,10 +17,16 @@ pub async fn q2_rows_come_in_order_and_within_their_bounds<F: Fixture>(fixture: 
                 let ids: Vec<&str> = page.rows.iter().map(|row| &*row.id).collect();
                 let what = format!("Q2: {condition} after {after:?} by {limit}: {ids:?}");
                 assert!(ids.len() <= usize::try_from(limit).unwrap_or(0), "{what}");
-                assert!(ids.windows(2).all(|pair| pair[0].as_bytes() < pair[1].as_bytes()), "{what}");
+                assert!(
+                    ids.windows(2).all(|pair| pair[0].as_bytes() < pair[1].as_bytes()),
+                    "{what}"
+                );
                 assert!(ids.iter().all(|id| after.is_none_or(|after| *id > after)), "{what}");
                 let next = page.next.as_deref();
-                assert!(ids.iter().all(|id| next.is_none_or(|next| *id <= next)), "{what} {next:?}");
+                assert!(
+                    ids.iter().all(|id| next.is_none_or(|next| *id <= next)),
+                    "{what} {next:?}"
+                );
             }
         }
     }

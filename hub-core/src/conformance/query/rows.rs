@@ -17,7 +17,10 @@ pub async fn q1_every_selected_twin_is_found<F: Fixture>(fixture: &mut F) {
                 let found = probe.found(&filter, Asked { population, limit, ..Asked::default() });
                 let found = found.await;
                 for id in probe.selected(&filter, population) {
-                    assert!(found.contains(&id), "Q1: {condition} by {limit} lacks {id}: {found:?}");
+                    assert!(
+                        found.contains(&id),
+                        "Q1: {condition} by {limit} lacks {id}: {found:?}"
+                    );
                 }
             }
         }

@@ -9,7 +9,11 @@ use crate::query::value::Value;
 impl Function {
     /// Its result for up to three arguments; those that were not given are undefined. Not for
     /// `concat`, which takes any number: see [`concat`].
-    pub(in crate::query) fn apply<'a>(self, arguments: [Value<'a>; 3], steps: &mut Steps) -> Value<'a> {
+    pub(in crate::query) fn apply<'a>(
+        self,
+        arguments: [Value<'a>; 3],
+        steps: &mut Steps,
+    ) -> Value<'a> {
         let [first, second, third] = arguments;
         match self {
             Self::IsArray => Value::Bool(matches!(first, Value::Array)),

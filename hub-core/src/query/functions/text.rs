@@ -62,7 +62,10 @@ pub(super) fn units(text: &str) -> usize {
 
 /// Changes letters one by one, as an invariant culture does: a letter whose counterpart is more than
 /// one letter stays. Nothing if nothing changes.
-pub(super) fn changed_case<I: Iterator<Item = char>>(text: &str, f: impl Fn(char) -> I) -> Option<String> {
+pub(super) fn changed_case<I: Iterator<Item = char>>(
+    text: &str,
+    f: impl Fn(char) -> I,
+) -> Option<String> {
     let change = |c: char| {
         let mut letters = f(c);
         match (letters.next(), letters.next()) {

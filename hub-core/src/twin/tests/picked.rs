@@ -22,11 +22,31 @@ fn what_is_picked_is_what_back_ends_read() {
         "a": {"b": [1, {"c": "x"}], "é\"": 0.1}, "f": 5e-324, "i": -7, "s": "\u{0}\n", "t": true, "o": {},
     }));
     let paths: Vec<Path> = [
-        "tags", "tags.a", "tags.a.b", "tags.a.b[1]", "tags.a.b[1].c", "tags.a.b.c", "tags.a.b[2]",
-        "tags.a.[[é\"]]", "tags.f", "tags.f.x", "tags.i", "tags.s", "tags.t", "tags.o", "tags.o.x",
-        "tags.none", "tags[0]", "properties.desired.a.b[0]", "properties.reported.a",
-        "properties.reported.$version", "properties.desired.$version", "properties.desired.$version.x",
-        "properties.desired.$other", "version", "version.x",
+        "tags",
+        "tags.a",
+        "tags.a.b",
+        "tags.a.b[1]",
+        "tags.a.b[1].c",
+        "tags.a.b.c",
+        "tags.a.b[2]",
+        "tags.a.[[é\"]]",
+        "tags.f",
+        "tags.f.x",
+        "tags.i",
+        "tags.s",
+        "tags.t",
+        "tags.o",
+        "tags.o.x",
+        "tags.none",
+        "tags[0]",
+        "properties.desired.a.b[0]",
+        "properties.reported.a",
+        "properties.reported.$version",
+        "properties.desired.$version",
+        "properties.desired.$version.x",
+        "properties.desired.$other",
+        "version",
+        "version.x",
     ]
     .map(path)
     .into();
@@ -47,8 +67,14 @@ fn what_is_picked_is_what_back_ends_read() {
 #[test]
 fn what_does_not_stand_in_the_text_is_left_to_the_whole_twin() {
     for text in [
-        "properties", "properties.desired", "properties.desired.$metadata", "etag", "deviceId",
-        "properties.reported.$metadata.a.$lastUpdated", "properties.other.x", "properties[0]",
+        "properties",
+        "properties.desired",
+        "properties.desired.$metadata",
+        "etag",
+        "deviceId",
+        "properties.reported.$metadata.a.$lastUpdated",
+        "properties.other.x",
+        "properties[0]",
     ] {
         assert!(TwinPaths::new([&path(text), &path("tags.a")]).is_none(), "{text}");
     }
@@ -58,9 +84,17 @@ fn what_does_not_stand_in_the_text_is_left_to_the_whole_twin() {
 fn what_is_no_twin_is_refused_as_far_as_it_is_read() {
     let wanted = TwinPaths::new([&path("tags.a")]).expect("ok");
     for bad in [
-        "", "{", "[]", "7", "null", r#"{"tags":{"a":1}}"#, r#"{"format":2,"tags":{"a":1}}"#,
-        r#"{"format":"1","tags":{"a":1}}"#, r#"{"format":1,"tags":{"a":"#,
-        r#"{"format":1,"tags":{"a":123456789012345678901}}"#, r#"{"format":1,"tags":{}"#,
+        "",
+        "{",
+        "[]",
+        "7",
+        "null",
+        r#"{"tags":{"a":1}}"#,
+        r#"{"format":2,"tags":{"a":1}}"#,
+        r#"{"format":"1","tags":{"a":1}}"#,
+        r#"{"format":1,"tags":{"a":"#,
+        r#"{"format":1,"tags":{"a":123456789012345678901}}"#,
+        r#"{"format":1,"tags":{}"#,
     ] {
         assert!(wanted.pick(bad.as_bytes()).is_err(), "{bad}");
     }
