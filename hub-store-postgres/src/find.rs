@@ -1,8 +1,11 @@
 //! Finding twins by what is in them.
 
 use std::fmt::Write as _;
+use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use hub_core::query::Path;
 use hub_core::store::{Find, Found, FoundRow, Kind, Population, QueueKind, StoreError, Wanted};
 use tokio_postgres::types::ToSql;
@@ -37,16 +40,22 @@ impl Questions {
 
     /// Asks them.
     pub(crate) async fn ask(self, pool: &Pool) -> Result<Found, StoreError> {
-        let failed = |error| store_error("find", error, false);
         if let Some(number) = self.number {
-            let rows = number.ask(pool).await?;
-            if let Some(found) = number.counted(&rows).map_err(failed)? {
+            let answer = number.ask(pool).await?;
+            if let Some(found) = number.counted(answer) {
                 return Ok(found);
             }
         }
-        let rows = self.rows.ask(pool).await?;
-        self.rows.found(&rows).map_err(failed)
+        let answer = self.rows.ask(pool).await?;
+        Ok(self.rows.found(answer.rows))
     }
+}
+
+/// What an answer of the server has.
+struct Answered {
+    /// Where rows are counted: the last of them, and their number.
+    counted: Option<(Option<Arc<str>>, i64)>,
+    rows: Vec<FoundRow>,
 }
 
 /// A statement that is made for a question. Its text depends on the form of the question only, so
@@ -204,44 +213,57 @@ impl Question {
         }
     }
 
-    async fn ask(&self, pool: &Pool) -> Result<Vec<Row>, StoreError> {
+    async fn ask(&self, pool: &Pool) -> Result<Answered, StoreError> {
         let failed = |error| store_error("find", error, false);
         let mut lease = pool.lease("find").await?;
         let Some(session) = lease.session() else {
             return Err(StoreError::unavailable("find", "no connection"));
         };
         let statement = session.made(&self.sql).await.map_err(failed)?;
-        let params: Vec<_> = self.params.iter().map(|param| &**param as _).collect();
-        let rows = session.client.query(&statement, &params).await.map_err(failed)?;
+        let params = self.params.iter().map(|param| &**param as &(dyn ToSql + Sync));
+        let stream = session.client.query_raw(&statement, params).await.map_err(failed)?;
+        let mut stream = pin!(stream);
+        let mut answer = Answered { counted: None, rows: Vec::new() };
+        // Rows are read while the server still looks for others.
+        while let Some(row) = stream.try_next().await.map_err(failed)? {
+            if self.counts && answer.counted.is_none() {
+                answer.counted = Some(counted_row(&row).map_err(failed)?);
+            } else {
+                answer.rows.push(found_row(&row).map_err(failed)?);
+            }
+        }
         lease.done();
-        Ok(rows)
+        Ok(answer)
     }
 
-    fn found(&self, rows: &[Row]) -> Result<Found, Error> {
-        let rows = rows.iter().map(found_row).collect::<Result<Vec<_>, Error>>()?;
+    fn found(&self, rows: Vec<FoundRow>) -> Found {
         // Fewer than asked for are all there are.
         let next = rows.last().filter(|_| rows.len() >= self.limit).map(|row| row.id.clone());
         let looked_at = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        Ok(Found { rows, counted: 0, next, looked_at })
+        Found { rows, counted: 0, next, looked_at }
     }
 
     /// None if there are more rows than it can count at once.
-    fn counted(&self, rows: &[Row]) -> Result<Option<Found>, Error> {
-        let Some((first, rows)) = rows.split_first() else { return Ok(None) };
-        let (last, count): (Option<&str>, i64) = (first.try_get(0)?, first.try_get(5)?);
-        let counted = stored(count);
-        let mut found = self.found(rows)?;
+    fn counted(&self, answer: Answered) -> Option<Found> {
+        let (last, count) = answer.counted?;
+        let mut found = self.found(answer.rows);
         if found.next.is_some() {
             // What was counted may be beyond the rows that came.
-            return Ok(None);
+            return None;
         }
         if count >= COUNT_MAX {
-            found.next = last.map(id);
-            found.rows.retain(|row| found.next.as_ref().is_none_or(|next| row.id <= *next));
+            found.rows.retain(|row| last.as_ref().is_none_or(|last| row.id <= *last));
+            found.next = last;
         }
-        let looked_at = found.looked_at.saturating_add(counted);
-        Ok(Some(Found { counted, looked_at, ..found }))
+        found.counted = stored(count);
+        found.looked_at = found.looked_at.saturating_add(found.counted);
+        Some(found)
     }
+}
+
+fn counted_row(row: &Row) -> Result<(Option<Arc<str>>, i64), Error> {
+    let last: Option<&str> = row.try_get(0)?;
+    Ok((last.map(id), row.try_get(5)?))
 }
 
 fn found_row(row: &Row) -> Result<FoundRow, Error> {

@@ -30,8 +30,8 @@ use crate::{claim, commit, log, read, tls};
 
 /// A store in a schema of a PostgreSQL database. Several processes may share it.
 ///
-/// See the [crate's documentation](crate). Every call runs in a task of its own, so that a caller may
-/// stop waiting for it at any moment. Dropping the store ends its connections, those too on which
+/// See the [crate's documentation](crate). Every call that may write, and every read but `find`, runs in
+/// a task of its own, so that a caller may stop waiting for it at any moment. Dropping the store ends its connections, those too on which
 /// something is under way for a caller who has gone.
 #[derive(Debug)]
 pub struct PostgresStore {
@@ -175,7 +175,16 @@ impl Query for PostgresStore {
     async fn find(&self, find: Find<'_>) -> Result<Found, StoreError> {
         let pool = Arc::clone(&self.pool);
         let questions = Questions::of(&find, &self.indexes.ready(), pool.connector().schema());
-        self.task("find", false, async move { questions.ask(&pool).await }).await
+        let here = Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id());
+        if !here {
+            return self.task("find", false, async move { questions.ask(&pool).await }).await;
+        }
+        // Nothing is written and no row is locked: a caller who stops waiting ends the call, and its
+        // connection with it. A task of its own costs as much as finding a few rows does.
+        match tokio::time::timeout(self.within, questions.ask(&pool)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::unavailable("find", "the server did not answer in time")),
+        }
     }
 }
 

@@ -45,8 +45,8 @@ impl<'r> Row<'r> {
     pub(super) fn decode(found: &FoundRow, reading: &'r Reading) -> Result<Option<Self>, HubError> {
         let unreadable = |what: &'static str| HubError::new(ErrorKind::Internal, what);
         let parts = reading.parts;
-        let address =
-            Address::parse(&found.id).map_err(|_| unreadable("a stored address cannot be read"))?;
+        let address = Address::of_shared(&found.id)
+            .map_err(|_| unreadable("a stored address cannot be read"))?;
         let twin = match found.twin.as_deref().filter(|_| parts.twin) {
             Some(body) => Read::decode(body, reading)
                 .map_err(|_| unreadable("a stored twin cannot be read"))?,
