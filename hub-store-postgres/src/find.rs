@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use hub_core::query::Path;
-use hub_core::store::{Find, Found, FoundRow, Kind, Population, QueueKind, StoreError, Wanted};
+use hub_core::store::{
+    Find, Found, FoundRow, Kind, Parts, Population, QueueKind, StoreError, Wanted,
+};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
@@ -64,8 +66,20 @@ struct Question {
     sql: String,
     params: Vec<Box<dyn ToSql + Sync + Send>>,
     limit: usize,
-    /// Whether it counts rows instead of giving them.
+    /// Which columns the rows have behind their ids.
+    columns: Parts,
+    /// Whether it counts rows instead of giving them: the number is one more column.
     counts: bool,
+}
+
+/// The columns of the parts, in their order.
+const PARTS: [&str; 4] = ["h.body", "i.body", "s.body", "q.depth"];
+/// Nothing in their place.
+const NOTHING: [&str; 4] = ["NULL::bytea", "NULL::bytea", "NULL::bytea", "NULL::bigint"];
+
+/// Which parts are wanted, in the order of their columns.
+fn wanted(parts: Parts) -> [bool; 4] {
+    [parts.twin, parts.identity, parts.session, parts.messages]
 }
 
 impl Question {
@@ -96,7 +110,7 @@ impl Question {
             branches.join(" UNION ALL ")
         );
         question.sql.push_str("SELECT h.id");
-        question.columns(find, &hit);
+        question.columns(&hit);
         question.sql.push_str(" ORDER BY h.id");
         question.finished(schema)
     }
@@ -118,13 +132,19 @@ impl Question {
         let _ = write!(
             question.sql,
             "WITH c AS (SELECT count(*) AS n, max(id) AS last FROM {counted} AS l) \
-             SELECT c.last, NULL::bytea, NULL::bytea, NULL::bytea, NULL::bigint, c.n FROM c"
+             SELECT c.last"
         );
+        let parts = NOTHING.into_iter().zip(wanted(find.parts)).filter(|(_, wanted)| *wanted);
+        let parts: Vec<&str> = parts.map(|(nothing, _)| nothing).collect();
+        for nothing in &parts {
+            let _ = write!(question.sql, ", {nothing}");
+        }
+        question.sql.push_str(", c.n FROM c");
         let hit = format!("{} AS h", base.branch(&unknown(index)));
         question.sql.push_str(" UNION ALL SELECT h.id");
-        question.columns(find, &hit);
+        question.columns(&hit);
         // Numbers are sorted before nothing.
-        question.sql.push_str(" ORDER BY 6, 1");
+        let _ = write!(question.sql, " ORDER BY {}, 1", parts.len() + 2);
         Some(question.finished(schema))
     }
 
@@ -133,6 +153,7 @@ impl Question {
             sql: String::new(),
             params: Vec::new(),
             limit: usize::try_from(find.limit.get()).unwrap_or(usize::MAX),
+            columns: find.parts,
             counts: false,
         }
     }
@@ -185,29 +206,31 @@ impl Question {
         }
     }
 
-    /// The wanted parts of each row that was hit.
-    fn columns(&mut self, find: &Find<'_>, hit: &str) {
-        let parts = find.parts;
-        self.sql.push_str(if parts.twin { ", h.body" } else { ", NULL::bytea" });
-        let documents =
-            [("i", Kind::Identity, parts.identity), ("s", Kind::Session, parts.session)];
-        for (name, _, wanted) in documents {
-            self.sql.push_str(", ");
-            self.sql.push_str(&if wanted { format!("{name}.body") } else { "NULL::bytea".into() });
+    /// The wanted parts of each row that was hit: not more, since each costs something in each row.
+    fn columns(&mut self, hit: &str) {
+        let columns = self.columns;
+        for (name, wanted) in PARTS.into_iter().zip(wanted(columns)) {
+            if wanted {
+                self.sql.push_str(", ");
+                self.sql.push_str(name);
+            }
         }
-        self.sql.push_str(if parts.messages { ", q.depth" } else { ", NULL::bigint" });
         if self.counts {
             self.sql.push_str(", NULL::bigint");
         }
         let _ = write!(self.sql, " FROM {hit}");
-        for (name, of, _) in documents.into_iter().filter(|(.., wanted)| *wanted) {
-            let of = kind(of);
-            let _ = write!(
-                self.sql,
-                " LEFT JOIN $S.document AS {name} ON {name}.kind = {of} AND {name}.id = h.id"
-            );
+        for (name, of, wanted) in
+            [("i", Kind::Identity, columns.identity), ("s", Kind::Session, columns.session)]
+        {
+            if wanted {
+                let of = kind(of);
+                let _ = write!(
+                    self.sql,
+                    " LEFT JOIN $S.document AS {name} ON {name}.kind = {of} AND {name}.id = h.id"
+                );
+            }
         }
-        if parts.messages {
+        if columns.messages {
             let of = queue_kind(QueueKind::Mailbox);
             let _ = write!(self.sql, " LEFT JOIN $S.queue AS q ON q.kind = {of} AND q.id = h.id");
         }
@@ -229,7 +252,7 @@ impl Question {
             if self.counts && answer.counted.is_none() {
                 answer.counted = Some(counted_row(&row).map_err(failed)?);
             } else {
-                answer.rows.push(found_row(&row).map_err(failed)?);
+                answer.rows.push(found_row(&row, self.columns).map_err(failed)?);
             }
         }
         lease.done();
@@ -261,24 +284,27 @@ impl Question {
     }
 }
 
+/// The last of the rows that were counted, and their number, which is in the last column.
 fn counted_row(row: &Row) -> Result<(Option<Arc<str>>, i64), Error> {
     let last: Option<&str> = row.try_get(0)?;
-    Ok((last.map(id), row.try_get(5)?))
+    Ok((last.map(id), row.try_get(row.len().saturating_sub(1))?))
 }
 
-fn found_row(row: &Row) -> Result<FoundRow, Error> {
-    let body = |column: usize| {
-        let body: Option<&[u8]> = row.try_get(column)?;
+fn found_row(row: &Row, parts: Parts) -> Result<FoundRow, Error> {
+    let mut column = 0;
+    let mut next = |wanted: bool| {
+        column += usize::from(wanted);
+        wanted.then_some(column)
+    };
+    let body = |column: Option<usize>| {
+        let body: Option<&[u8]> = column.map_or(Ok(None), |column| row.try_get(column))?;
         Ok::<_, Error>(body.map(Bytes::copy_from_slice))
     };
-    let depth: Option<i64> = row.try_get(4)?;
-    Ok(FoundRow {
-        id: id(row.try_get(0)?),
-        twin: body(1)?,
-        identity: body(2)?,
-        session: body(3)?,
-        messages: depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(0),
-    })
+    let (twin, identity) = (body(next(parts.twin))?, body(next(parts.identity))?);
+    let session = body(next(parts.session))?;
+    let depth: Option<i64> = next(parts.messages).map_or(Ok(None), |column| row.try_get(column))?;
+    let messages = depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or(0);
+    Ok(FoundRow { id: id(row.try_get(0)?), twin, identity, session, messages })
 }
 
 /// What the branches of a statement have in common.

@@ -117,7 +117,7 @@ impl Maker {
         let (client, driver) = self.connector.bare(|_| {}).await?;
         let own = Own { client, driver };
         // An index over many twins takes its time.
-        let setup = "SET statement_timeout = 0; SET search_path = pg_catalog, pg_temp";
+        let setup = "SET statement_timeout = 0; SET lock_timeout = 0; SET search_path = pg_catalog, pg_temp";
         own.client.batch_execute(setup).await?;
         self.look(&own.client).await?;
         // Not waited for: making an index waits for all transactions there are, and whoever waits for

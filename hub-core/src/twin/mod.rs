@@ -39,6 +39,7 @@
 
 mod change;
 mod codec;
+mod cursor;
 mod document;
 mod error;
 mod lookup;

@@ -4,21 +4,20 @@
 //! property; here one walk over the text picks what is wanted, and ends when it has all of it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
 use serde_json::Value as Json;
-use serde_json::value::RawValue;
 
 use super::codec::FORMAT;
+use super::cursor::{Cursor, NotJson};
 use super::error::DecodeError;
 use super::read;
 use crate::query::{Case, Path, Step, walk};
 
 /// The slot of the form's number, which is wanted of every twin.
 const FORMAT_SLOT: usize = 0;
+
+/// Most names of a path: more than a twin has in one another. The walk is as deep as the paths.
+const NAMES_MAX: usize = read::DEPTH_CEILING + 8;
 
 /// Which values of stored twins are wanted. Made once, used for many twins.
 #[derive(Debug, Clone)]
@@ -44,7 +43,8 @@ struct Branch {
 impl TwinPaths {
     /// The paths of values that stand in the text of a stored twin as back ends read them: in `tags`,
     /// `properties.desired` and `properties.reported`, their `$version`, and `version`. None if one
-    /// of the paths leads elsewhere, to metadata or whole properties: [`Twin::decode`] reads those.
+    /// of the paths leads elsewhere (to metadata, or whole properties) or is deeper than twins are:
+    /// [`Twin::decode`] is for those.
     ///
     /// [`Twin::decode`]: super::Twin::decode
     #[must_use]
@@ -56,7 +56,11 @@ impl TwinPaths {
             }
             // An array is picked as a whole.
             let names = path.steps().split(|step| matches!(step, Step::Index(_))).next();
-            wanted.push((names.unwrap_or_default(), path));
+            let names = names.unwrap_or_default();
+            if names.len() > NAMES_MAX {
+                return None;
+            }
+            wanted.push((names, path));
         }
         // Names come right before those that they are the beginning of.
         wanted.sort_unstable();
@@ -89,19 +93,16 @@ impl TwinPaths {
     /// The text is not a twin as far as it was read, or has a format that this version does not know.
     pub fn pick(&self, text: &[u8]) -> Result<TwinValues, DecodeError> {
         let unreadable = |reason: String| DecodeError { reason };
-        let mut raw: Vec<Option<&RawValue>> = vec![None; self.slots];
-        let mut left = self.slots;
-        let walk = Walk { branch: &self.root, found: &mut raw, left: &mut left };
-        let walked = walk.deserialize(&mut serde_json::Deserializer::from_slice(text));
-        if let (Err(error), 1..) = (walked, left) {
-            return Err(unreadable(error.to_string()));
-        }
-        let format = raw.get(FORMAT_SLOT).copied().flatten().map_or("missing", RawValue::get);
+        let text = str::from_utf8(text).map_err(|error| unreadable(error.to_string()))?;
+        let mut found: Vec<Option<&str>> = vec![None; self.slots];
+        let mut walk = Walk { cursor: Cursor::new(text), found: &mut found, left: self.slots };
+        walk.look(&self.root).map_err(|error| unreadable(error.to_string()))?;
+        let format = found.get(FORMAT_SLOT).copied().flatten().unwrap_or("missing");
         if format.parse() != Ok(FORMAT) {
             return Err(unreadable(format!("format {format}")));
         }
-        let value = |raw: Option<&RawValue>| raw.map(read::stored_value).transpose();
-        let values = raw.into_iter().map(value).collect::<Result<_, _>>();
+        let value = |raw: Option<&str>| raw.map(read::stored_value).transpose();
+        let values = found.into_iter().map(value).collect::<Result<_, _>>();
         values.map(TwinValues).map_err(|error| unreadable(error.to_string()))
     }
 
@@ -142,103 +143,40 @@ impl Branch {
     }
 }
 
-/// A walk over the text of an object.
+/// A walk over the text as far as something is wanted of it.
 struct Walk<'w, 't> {
-    branch: &'w Branch,
-    found: &'w mut [Option<&'t RawValue>],
+    cursor: Cursor<'t>,
+    found: &'w mut [Option<&'t str>],
     /// How many are wanted and not found.
-    left: &'w mut usize,
+    left: usize,
 }
 
-impl<'t> DeserializeSeed<'t> for Walk<'_, 't> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'t> Visitor<'t> for Walk<'_, 't> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value of a twin")
-    }
-
-    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(wanted) = map.next_key_seed(Name(self.branch))? {
-            let Some(branch) = wanted else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            if let Some(slot) = branch.slot {
-                let raw = map.next_value()?;
-                if let Some(place) = self.found.get_mut(slot)
-                    && place.replace(raw).is_none()
-                {
-                    *self.left = self.left.saturating_sub(1);
+impl Walk<'_, '_> {
+    /// Looks through the value that the cursor is at for what is wanted of it. What is no object has
+    /// no members: nothing is found in it.
+    fn look(&mut self, branch: &Branch) -> Result<(), NotJson> {
+        if !self.cursor.takes(b'{') {
+            return self.cursor.value().map(drop);
+        }
+        while !self.cursor.takes(b'}') {
+            let name = self.cursor.name()?;
+            match branch.members.get(&*name) {
+                Some(Branch { slot: Some(slot), .. }) => {
+                    let value = self.cursor.value()?;
+                    if let Some(place) = self.found.get_mut(*slot)
+                        && place.replace(value).is_none()
+                    {
+                        self.left = self.left.saturating_sub(1);
+                    }
                 }
-            } else {
-                map.next_value_seed(Walk { branch, found: self.found, left: self.left })?;
+                Some(inner) => self.look(inner)?,
+                None => self.cursor.value().map(drop)?,
             }
-            if *self.left == 0 {
-                // Nothing more is wanted. A parser cannot be told so in another way.
-                return Err(A::Error::custom("enough"));
+            if self.left == 0 {
+                return Ok(());
             }
+            self.cursor.takes(b',');
         }
         Ok(())
-    }
-
-    // What is no object has no members: nothing is found in it.
-    fn visit_seq<A: SeqAccess<'t>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-}
-
-/// Reads a member's name, and gives what is wanted of the member.
-struct Name<'b>(&'b Branch);
-
-impl<'b, 't> DeserializeSeed<'t> for Name<'b> {
-    type Value = Option<&'b Branch>;
-
-    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'b> Visitor<'_> for Name<'b> {
-    type Value = Option<&'b Branch>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a member")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.members.get(name))
     }
 }

@@ -81,6 +81,16 @@ fn what_does_not_stand_in_the_text_is_left_to_the_whole_twin() {
 }
 
 #[test]
+fn paths_deeper_than_twins_are_left_to_the_whole_twin_as_well() {
+    let deep =
+        |names: usize| Path::of(std::iter::once("tags").chain(std::iter::repeat_n("a", names)));
+    assert!(TwinPaths::new([&deep(50)]).is_some());
+    for names in [60, 5000] {
+        assert!(TwinPaths::new([&deep(names)]).is_none(), "{names}");
+    }
+}
+
+#[test]
 fn what_is_no_twin_is_refused_as_far_as_it_is_read() {
     let wanted = TwinPaths::new([&path("tags.a")]).expect("ok");
     for bad in [
