@@ -18,7 +18,8 @@ use crate::twin::{DecodeError, Twin, TwinPaths, TwinValues};
 pub(super) struct Row<'r> {
     address: Address,
     twin: Read<'r>,
-    identity: Option<Identity>,
+    /// Few queries look at it, and it is large.
+    identity: Option<Box<Identity>>,
     session: Session,
     messages: u32,
 }
@@ -55,6 +56,7 @@ impl<'r> Row<'r> {
         };
         let identity = found.identity.as_deref().map(Identity::decode).transpose();
         let identity = identity.map_err(|_| unreadable("a stored identity cannot be read"))?;
+        let identity = identity.map(Box::new);
         if parts.identity && identity.is_none() {
             return Ok(None);
         }
@@ -80,7 +82,7 @@ impl<'r> Row<'r> {
     /// The whole of it, if all parts were asked for.
     pub(super) fn into_state(self) -> Option<TwinState> {
         let registration = Registration {
-            identity: self.identity?,
+            identity: *self.identity?,
             session: self.session,
             messages: self.messages,
         };
@@ -91,7 +93,7 @@ impl<'r> Row<'r> {
     /// A copy of what stands at the end of a path, objects and arrays included.
     pub(super) fn to_json(&self, path: &Path) -> Option<Json> {
         let (root, rest) = path.split_first()?;
-        let identity = self.identity.as_ref();
+        let identity = self.identity.as_deref();
         match (root, rest) {
             ("tags" | "properties" | "version" | "etag", _) => match &self.twin {
                 Read::Nothing => None,
@@ -125,7 +127,7 @@ impl Fields for Row<'_> {
                 Read::Values(paths, values) => Value::of_json(paths.get(values, path)),
             };
         }
-        let identity = self.identity.as_ref();
+        let identity = self.identity.as_deref();
         let text = |text: Option<&str>| {
             text.map_or(Value::Missing, |text| Value::Text(text.to_owned().into()))
         };

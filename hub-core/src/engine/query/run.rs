@@ -80,9 +80,9 @@ impl Run<'_> {
 
     /// Rows in the order of their ids: reads until the page is full.
     async fn by_id(&self, after: Option<String>) -> Result<QueryPage, HubError> {
-        let mut rows: Vec<Row<'_>> = Vec::new();
         // One more than wanted tells that there are more.
         let enough = self.wanted.saturating_add(1);
+        let mut rows: Vec<Row<'_>> = Vec::new();
         let search = Search { after: after.as_deref(), first: enough, wanted: Wanted::Rows };
         let (end, _) = self
             .search(search, |row| {
