@@ -19,6 +19,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use hub_core::endpoint::{Failure, FailureKind, Outgoing};
 use hub_core::engine::{Action, Actor, HandlerEndpoint, Hub, HubBuilder, ManualClock};
 use hub_core::envelope::{EventSource, Message};
@@ -260,6 +261,10 @@ async fn everything(hub: &Hub, store: &Control) {
     link.up.send(Inbound::Report(Tag(6), "{".into(), None));
     assert!(matches!(next(&mut link).await, Outbound::Refused(..)));
     hub.invoke(&d1, MethodCall::new("x")).await.unwrap_err();
+    // Queries: one that is answered, one that cannot be read, one that nobody waits for.
+    hub.query("SELECT deviceId FROM devices", None, None).await.unwrap();
+    hub.query("SELECT", None, None).await.unwrap_err();
+    drop(hub.query("SELECT * FROM devices", None, None).now_or_never());
     // A store that is away: retries, waiting changes, a full window, a device that waits.
     store.fail_commits(Some(StoreErrorKind::Unavailable));
     publish(&mut link, 7, b"x");
@@ -360,12 +365,16 @@ async fn every_documented_metric_moves_and_no_other_is_there() {
         ("hub_quota_refusals_total", "hub", 1.0),
         ("hub_methods_total", "device_not_online", 1.0),
         ("hub_methods_total", "internal", 1.0),
+        ("hub_queries_total", "argument_invalid", 1.0),
+        ("hub_query_seconds", "", 3.0),
         ("hub_twin_writes_total", "desired", 1.0),
         ("hub_twin_writes_total", "argument_invalid", 1.0),
         ("hub_machine_failures_total", "", 1.0),
     ] {
         assert!((value(name, word) - wanted).abs() < 0.5, "{name} {word}: {}", value(name, word));
     }
+    let answered = value("hub_queries_total", "done") + value("hub_queries_total", "dropped");
+    assert!((answered - 2.0).abs() < 0.5 && value("hub_queries_total", "done") > 0.5, "{answered}");
     assert!(value("hub_batch_retries_total", "") > 0.0);
     assert!(value("hub_store_errors_total", "commit") > 0.0);
     assert!((value("hub_store_degraded", "")).abs() < 0.5);

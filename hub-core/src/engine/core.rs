@@ -141,6 +141,12 @@ impl Core {
         }
     }
 
+    /// How many pages of answers to queries are being made.
+    pub(crate) fn queries_under_way(&self) -> usize {
+        let most = self.limits.queries_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
+        most.saturating_sub(self.queries_in_flight.available_permits())
+    }
+
     pub(crate) fn next_link(&self) -> LinkId {
         LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1)
     }

@@ -99,6 +99,8 @@ impl Inner {
             Resource::new("patient_calls", None, core.patient_calls.taken())
                 .of(limits.methods_patient_max)
                 .refused(core.patient_calls.turned_away()),
+            Resource::new("queries", None, core.queries_under_way())
+                .of(limits.queries_in_flight_max),
         ];
         let throttle = core.throttle.as_ref();
         let (waiting, refused) = throttle.map(Throttle::waiting).unwrap_or_default();

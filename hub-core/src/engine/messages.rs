@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 
 use super::hub::Hub;
-use super::meter::{Ended, Meter};
+use super::meter::{Counted, Meter};
 use super::throttle;
 use crate::delivery::{MessageOutcome, Offered};
 use crate::device::{Answer, Device, Request, Sent};
@@ -59,30 +59,6 @@ pub struct QueuedMessage {
     pub delivery_count: u8,
     /// The message.
     pub message: Stored,
-}
-
-/// Counts a request by how it ends, also if nobody waits for that.
-struct Counted<'a> {
-    meter: &'a Meter,
-    count: fn(&Meter, Ended),
-    ended: Ended,
-}
-
-impl<'a> Counted<'a> {
-    fn new(meter: &'a Meter, count: fn(&Meter, Ended)) -> Self {
-        Self { meter, count, ended: Ended::Dropped }
-    }
-
-    fn end<T>(mut self, result: Result<T, HubError>) -> Result<T, HubError> {
-        self.ended = Ended::from(&result);
-        result
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        (self.count)(self.meter, self.ended);
-    }
 }
 
 fn unexpected() -> HubError {

@@ -63,6 +63,8 @@ pub use self::lifecycle::{Lifecycle, LifecycleEvent, LifecycleEvents};
 pub use self::link::{Downlink, Link, Permit, Uplink};
 pub use self::membership::{JoinError, NodeStatus};
 pub use self::messages::{QueuedMessage, SentMessage};
+#[cfg(feature = "conformance")]
+pub(crate) use self::query::Scan;
 pub use self::query::{QueryPage, QueryRows};
 pub use self::registry::{Registration, Registry, Statistics, TwinState};
 pub use self::routing::{EndpointError, EndpointHealth, HandlerEndpoint};

@@ -55,6 +55,8 @@ impl Meter {
     #[inline]
     pub(crate) fn twin_written(&self, _: Ended) {}
     #[inline]
+    pub(crate) fn queried(&self, _: Ended, _: Began) {}
+    #[inline]
     pub(crate) fn tally(&self, _: &Tally) {}
     #[inline]
     pub(crate) fn machine_failed(&self) {}

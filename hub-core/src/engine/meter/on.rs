@@ -39,6 +39,8 @@ pub(crate) struct Meter {
     offered: Counter,
     ended: Family,
     methods: Family,
+    queries: Family,
+    query_seconds: Histogram,
     desired: Family,
     reported: Family,
     machine_failures: Counter,
@@ -118,6 +120,8 @@ impl Meter {
             offered: counter("hub_messages_offered_total"),
             ended: Family::of::<MessageOutcome>(&hub, "hub_messages_ended_total", "outcome"),
             methods: Family::new(&hub, "hub_methods_total", "outcome", outcomes()),
+            queries: Family::new(&hub, "hub_queries_total", "outcome", outcomes()),
+            query_seconds: histogram("hub_query_seconds"),
             desired: writes("desired"),
             reported: writes("reported"),
             machine_failures: counter("hub_machine_failures_total"),
@@ -242,6 +246,12 @@ impl Meter {
 
     pub(crate) fn twin_written(&self, ended: Ended) {
         self.desired.add(outcome(ended), 1);
+    }
+
+    /// A page of an answer to a query, or its refusal.
+    pub(crate) fn queried(&self, ended: Ended, began: Began) {
+        self.queries.add(outcome(ended), 1);
+        self.query_seconds.record(began.seconds());
     }
 
     pub(crate) fn tally(&self, tally: &Tally) {
