@@ -118,6 +118,8 @@ named!(ErrorKind {
     "busy": Self::Busy,
     "throttled": Self::Throttled,
     "unavailable": Self::Unavailable,
+    "registry_job_active": Self::RegistryJobActive,
+    "blob_folder_invalid": Self::BlobFolderInvalid,
     "internal": Self::Internal,
 });
 
