@@ -1,5 +1,6 @@
 //! The schemas of the documents, for the description of the routes.
 
+mod registry_jobs;
 mod routing;
 
 use serde_json::{Value, json};
@@ -217,32 +218,6 @@ pub(crate) fn all() -> Value {
         "FileAddress": shape(&["uri", "expiryTimeUtc"], json!({
             "uri": text(), "expiryTimeUtc": time(),
         })),
-        "RegistryJobRequest": shape(&["type", "outputBlobContainerUri"], json!({
-            "type": { "enum": ["import", "export"] },
-            "inputBlobContainerUri": text(),
-            "inputBlobName": text(),
-            "outputBlobContainerUri": text(),
-            "outputBlobName": text(),
-            "excludeKeysInExport": flag(),
-            "storageAuthenticationType": { "enum": ["keyBased", "identityBased"] },
-            "includeConfigurations": { "const": false },
-        })),
-        "RegistryJob": shape(&["jobId", "type", "status", "progress"], json!({
-            "jobId": text(),
-            "type": { "enum": ["import", "export"] },
-            "status": { "enum": ["enqueued", "running", "completed", "failed", "cancelled"] },
-            "progress": number(),
-            "startTimeUtc": time(),
-            "endTimeUtc": time(),
-            "inputBlobContainerUri": text(),
-            "inputBlobName": text(),
-            "outputBlobContainerUri": text(),
-            "outputBlobName": text(),
-            "excludeKeysInExport": flag(),
-            "storageAuthenticationType": { "enum": ["keyBased", "identityBased"] },
-            "includeConfigurations": flag(),
-            "failureReason": nullable(),
-        })),
         "FeedbackRecord": shape(&["originalMessageId", "statusCode", "deviceId"], json!({
             "originalMessageId": text(),
             "enqueuedTimeUtc": time(),
@@ -274,8 +249,10 @@ pub(crate) fn all() -> Value {
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
     });
-    if let (Value::Object(all), Value::Object(more)) = (&mut all, routing::all()) {
-        all.extend(more);
+    for more in [routing::all(), registry_jobs::all()] {
+        if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+            all.extend(more);
+        }
     }
     all
 }

@@ -116,7 +116,10 @@ impl Runner {
         }
     }
 
-    fn check_stop(&self) -> Result<(), Off> {
+    /// Between two pages or batches: lets others have their turn, also where the store answers at once,
+    /// and looks whether the hub stops.
+    async fn turn(&self) -> Result<(), Off> {
+        tokio::task::yield_now().await;
         if self.stop.is_requested() { Err(Off::Stopping) } else { Ok(()) }
     }
 

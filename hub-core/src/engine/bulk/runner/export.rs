@@ -17,7 +17,7 @@ impl Runner {
         let mut writer = self.blobs.write(&output.blob).await?;
         let (mut lines, mut written) = (Vec::new(), 0_u64);
         loop {
-            self.check_stop()?;
+            self.turn().await?;
             let page = match pages.next_page(&self.hub).await {
                 Ok(Some(page)) => page,
                 Ok(None) => break,

@@ -50,7 +50,7 @@ impl Runner {
     /// tried again.
     async fn batch(&mut self, batch: Batch) -> Result<(), Off> {
         loop {
-            self.check_stop()?;
+            self.turn().await?;
             match self.try_batch(&batch).await? {
                 None => return Ok(()),
                 Some(error) => {
@@ -194,7 +194,7 @@ impl Runner {
         let mut writer = None;
         let mut after = SequenceNumber::default();
         loop {
-            self.check_stop()?;
+            self.turn().await?;
             let items = self.items(JobQueue::Refused, after).await?;
             let Some((last, _)) = items.last() else { break };
             after = *last;
