@@ -20,6 +20,7 @@ mod jobs;
 mod methods;
 mod queries;
 mod registry;
+mod registry_jobs;
 mod rights;
 mod routing;
 mod tls;
