@@ -16,7 +16,9 @@ macro_rules! pages {
 pages! {
     readme = "README.md",
     delivery = "docs/delivery.md",
+    jobs = "docs/jobs.md",
     queries = "docs/queries.md",
+    registry_import_export = "docs/registry-import-export.md",
     twins = "docs/twins.md",
     writing_a_store = "docs/writing-a-store.md",
     writing_a_transport = "docs/writing-a-transport.md",
