@@ -77,6 +77,54 @@ async fn every_line_is_done_once_whenever_nodes_stop() {
     assert_eq!(world.lines("importErrors.log"), None);
 }
 
+/// Updating an identity and writing its twin are two changes: a node may stop between the two.
+#[tokio::test]
+async fn what_takes_two_changes_is_finished_by_the_next_node() {
+    let world = slow();
+    let hub = world.start();
+    let mut lines = Vec::new();
+    for n in 0..300 {
+        let device = address(&format!("d{n}"));
+        let spec = hub_core::registry::IdentitySpec::new(device.clone());
+        let etag = hub.registry().put(&spec, None).await.unwrap().etag();
+        lines.push(json!({
+            "id": device.as_str(), "importMode": "updateIfMatchETag", "eTag": etag,
+            "statusReason": "new", "tags": {"n": n},
+        }));
+    }
+    world.put("devices.txt", &lines);
+    let mut hub = hub;
+    let job = import(&hub).await;
+    let mut between = 0;
+    for stop in [21, 100, 190] {
+        let reached = async {
+            loop {
+                let found = hub.registry().get(&address(&format!("d{stop}"))).await.unwrap();
+                if found.identity.status_reason() == Some("new") {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), reached).await.unwrap();
+        drop(hub);
+        hub = world.start();
+        for n in 0..300 {
+            let state = hub.registry().twin(&address(&format!("d{n}"))).await.unwrap();
+            let updated = state.registration.identity.status_reason() == Some("new");
+            between += usize::from(updated && state.twin.tags().is_empty());
+        }
+        world.clock.advance(world.limits.registry_job_tenure);
+    }
+    let done = over(&hub, &job.id).await;
+    assert_eq!((done.progress().succeeded, done.progress().failed), (300, 0));
+    assert!(between > 0, "no node stopped between the two changes");
+    for n in 0..300 {
+        let state = hub.registry().twin(&address(&format!("d{n}"))).await.unwrap();
+        assert_eq!(state.twin.tags().to_value(), json!({"n": n}));
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_leaves_in_good_order_lets_go_at_once() {
     let world = slow();

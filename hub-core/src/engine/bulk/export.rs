@@ -15,7 +15,7 @@ use crate::store::{Ask, Key, Kind, Record};
 use crate::twin::Twin;
 
 /// How many identities are read at once: their twins may be large.
-const PAGE: NonZeroU32 = match NonZeroU32::new(100) {
+const PAGE: NonZeroU32 = match NonZeroU32::new(50) {
     Some(count) => count,
     None => NonZeroU32::MIN,
 };
