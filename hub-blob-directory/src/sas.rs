@@ -218,7 +218,8 @@ impl Account {
             version: &version,
         };
         let given = BASE64_STANDARD.decode(&signature).map_err(|_| Denied::Malformed("sig"))?;
-        let signed = self.mac(&fields, resource).is_some_and(|mac| mac.verify_slice(&given).is_ok());
+        let signed =
+            self.mac(&fields, resource).is_some_and(|mac| mac.verify_slice(&given).is_ok());
         if !signed {
             return Err(Denied::Signature);
         }

@@ -115,7 +115,8 @@ fn a_signature_of_a_folder_is_for_what_is_in_it() {
     for folder in ["~service/in", "~service/in/deeper"] {
         assert_eq!(of(Resource::Folder(folder)), Ok(rights), "{folder}");
     }
-    for outside in ["~service/in", "~service/inside/a", "~service/other/a", "~service/a", "d1/in/a"] {
+    for outside in ["~service/in", "~service/inside/a", "~service/other/a", "~service/a", "d1/in/a"]
+    {
         assert_eq!(of(Resource::Blob(outside)), Err(Denied::Signature), "{outside}");
     }
     for outside in ["~service", "~service/other", "~service/inside"] {
@@ -123,7 +124,11 @@ fn a_signature_of_a_folder_is_for_what_is_in_it() {
     }
     // One for a blob says nothing of a folder.
     let query = account().sign(Resource::Blob("~service/in"), "rw", LATER);
-    let of = account().verify(Query(query.trim_start_matches('?')), Resource::Folder("~service/in"), NOW);
+    let of = account().verify(
+        Query(query.trim_start_matches('?')),
+        Resource::Folder("~service/in"),
+        NOW,
+    );
     assert_eq!(of, Err(Denied::Unsupported("sr")));
 }
 

@@ -70,9 +70,10 @@ impl BlobWriter for Writer {
             let put = inner.disk.put(&blob, new, &Properties::default(), &[], false, anything);
             put.map_err(|not| match not {
                 NotPut::Condition(never) => match never {},
-                NotPut::Occupied => {
-                    BlobError::refused("write", "the name is one of a folder, or leads through a blob")
-                }
+                NotPut::Occupied => BlobError::refused(
+                    "write",
+                    "the name is one of a folder, or leads through a blob",
+                ),
                 NotPut::Io(error) => failed(error),
             })?;
             inner.disk.drop_staged(&blob).map_err(failed)

@@ -374,11 +374,9 @@ mod tests {
         ] {
             assert_eq!(hub_core::bulk::number_of(kind), Code::of(kind).0, "{kind:?}");
         }
-        for error in [
-            RecordError::Missing("id"),
-            RecordError::invalid("why"),
-            RecordError::TooLong(1),
-        ] {
+        for error in
+            [RecordError::Missing("id"), RecordError::invalid("why"), RecordError::TooLong(1)]
+        {
             assert_eq!(error.number(), Problem::from(error.clone()).code().0, "{error:?}");
         }
     }

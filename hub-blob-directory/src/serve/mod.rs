@@ -98,7 +98,8 @@ fn admit(inner: Arc<Inner>, parts: &http::request::Parts) -> Result<Call, Proble
     let blob = BlobName::parse(&blob)
         .map_err(|error| Problem::new(400, "InvalidResourceName", error.to_string()))?;
     let query = parts.uri.query().unwrap_or("").to_owned();
-    let rights = inner.account.verify(Query(&query), Resource::Blob(blob.as_str()), inner.clock.now())?;
+    let rights =
+        inner.account.verify(Query(&query), Resource::Blob(blob.as_str()), inner.clock.now())?;
     Ok(Call {
         inner,
         blob,

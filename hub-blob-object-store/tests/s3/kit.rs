@@ -48,7 +48,8 @@ impl Fixture for Bucket {
         let (host, path) = address.strip_prefix("http://").unwrap().split_once('/').unwrap();
         let mut stream = TcpStream::connect(host).await.unwrap();
         let length = body.len();
-        let head = format!("PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n");
+        let head =
+            format!("PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&body.slice(..length / 2)).await.unwrap();
         stream.shutdown().await.unwrap();

@@ -136,7 +136,10 @@ mod tests {
     fn a_folder_stands_below_those_of_back_ends() {
         let folder = BlobFolder::new("backup/2026-11").unwrap();
         assert_eq!((folder.as_str(), folder.depth()), ("~service/backup/2026-11", 3));
-        assert_eq!(folder.blob("devices.txt").unwrap().as_str(), "~service/backup/2026-11/devices.txt");
+        assert_eq!(
+            folder.blob("devices.txt").unwrap().as_str(),
+            "~service/backup/2026-11/devices.txt"
+        );
         assert_eq!(BlobFolder::parse(folder.as_str()), Some(folder));
         assert_eq!(BlobFolder::new(""), Ok(BlobFolder::root()));
         assert_eq!(BlobFolder::parse("~service"), Some(BlobFolder::root()));

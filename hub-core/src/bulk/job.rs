@@ -240,8 +240,7 @@ impl RegistryJob {
         if end == RegistryEnd::Completed {
             progress.percent = 100;
         }
-        let phase =
-            RegistryPhase::Ended { started: self.started(), ended: now, end, progress };
+        let phase = RegistryPhase::Ended { started: self.started(), ended: now, end, progress };
         Some(Self { phase, ..self.clone() })
     }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::mode::ImportMode;
 use crate::id::Address;
-use crate::registry::{AuthenticationSpec, IdentitySpec, Identity};
+use crate::registry::{AuthenticationSpec, Identity, IdentitySpec};
 use crate::security::Authentication;
 use crate::twin::Twin;
 
@@ -35,15 +35,7 @@ impl DeviceRecord {
     /// A record that says nothing of a twin.
     #[must_use]
     pub fn new(spec: IdentitySpec, mode: ImportMode) -> Self {
-        Self {
-            spec,
-            mode,
-            etag: None,
-            twin_etag: None,
-            tags: None,
-            desired: None,
-            reported: None,
-        }
+        Self { spec, mode, etag: None, twin_etag: None, tags: None, desired: None, reported: None }
     }
 
     /// The record of an identity as it stands. Imported, it makes the same one.

@@ -102,7 +102,8 @@ fn keys_can_be_left_out_and_nothing_else() {
     let none = json!({"primaryKey": null, "secondaryKey": null});
     assert_eq!(shown["authentication"]["symmetricKey"], none);
     assert_eq!(shown["authentication"]["type"], "sas");
-    let spec = IdentitySpec { authentication: record.spec.authentication.clone(), ..bare.spec.clone() };
+    let spec =
+        IdentitySpec { authentication: record.spec.authentication.clone(), ..bare.spec.clone() };
     assert_eq!(DeviceRecord { spec, ..bare }, record);
     assert!(!format!("{record:?}").contains("AAECAwQFBgc"), "keys are printed");
 }
@@ -150,8 +151,7 @@ fn a_line_that_is_no_record_says_why() {
 fn a_twin_s_content_is_checked_before_it_is_used() {
     let limits = Limits::default();
     let of = |json: Value| {
-        let mut record =
-            DeviceRecord::new(IdentitySpec::new(address("d1")), ImportMode::default());
+        let mut record = DeviceRecord::new(IdentitySpec::new(address("d1")), ImportMode::default());
         (record.tags, record.desired) = (json.get("t").cloned(), json.get("d").cloned());
         record.reported = json.get("r").cloned();
         TwinContent::of(&record, &limits).map_err(|error| error.kind())
@@ -162,7 +162,9 @@ fn a_twin_s_content_is_checked_before_it_is_used() {
     assert_eq!(twin.desired().to_value(), json!({"b": 2}));
     assert_eq!(twin.reported().to_value(), json!({"c": 3}));
     assert_eq!(of(json!({})).unwrap(), TwinContent { service: None, reported: None });
-    for bad in [json!({"t": 1}), json!({"d": []}), json!({"r": {"a.b": 1}}), json!({"t": {"$a": 1}})] {
+    for bad in
+        [json!({"t": 1}), json!({"d": []}), json!({"r": {"a.b": 1}}), json!({"t": {"$a": 1}})]
+    {
         assert_eq!(of(bad.clone()), Err(ErrorKind::ArgumentInvalid), "{bad}");
     }
     let large: Value = (0..20).map(|n| (format!("k{n}"), json!("x".repeat(4000)))).collect();
@@ -309,8 +311,7 @@ fn a_job_ends_once() {
 
 #[test]
 fn the_log_has_a_line_for_each() {
-    let line: Value =
-        serde_json::from_str(&refused_line(Some("d1"), None, 404_001, "d1")).unwrap();
+    let line: Value = serde_json::from_str(&refused_line(Some("d1"), None, 404_001, "d1")).unwrap();
     assert_eq!(line, json!({"deviceId": "d1", "errorCode": 404_001, "errorStatus": "d1"}));
     let line: Value =
         serde_json::from_str(&warning_line(Some("d1"), Some("m1"), "why\nso")).unwrap();

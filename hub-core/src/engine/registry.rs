@@ -158,7 +158,8 @@ impl Registry<'_> {
                     self.modules_told(&identity, change).await?
                 }
                 None => {
-                    let begin = |identity: &Identity, content| self.begin(identity, content, &context);
+                    let begin =
+                        |identity: &Identity, content| self.begin(identity, content, &context);
                     let mut change = change.and(begin(&identity, content));
                     if identity.iot_edge() && !spec.address.is_module() {
                         for module in edge_runtime(&spec.address) {

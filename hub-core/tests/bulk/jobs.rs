@@ -231,7 +231,8 @@ impl Broken {
         if self.refuses {
             return Err(BlobError::refused(operation, "told so"));
         }
-        let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        let left =
+            self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         match left {
             Ok(_) => Err(BlobError::unavailable(operation, "told so")),
             Err(_) => Ok(()),

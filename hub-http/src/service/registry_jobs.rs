@@ -65,7 +65,10 @@ pub(crate) static ROUTES: &[Route] = &[
     )
     .service(Right::RegistryWrite)
     .own()
-    .with(&[query("name", "The folder's name; that of the folder of all such folders if not given.")])
+    .with(&[query(
+        "name",
+        "The folder's name; that of the folder of all such folders if not given.",
+    )])
     .gives(&[(200, "The address.", Content::Json("FileAddress"))]),
 ];
 

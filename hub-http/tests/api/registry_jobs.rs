@@ -70,7 +70,8 @@ impl World {
 async fn the_registry_goes_out_and_in() {
     let world = world().await;
     assert!(world.container.starts_with(&format!("{FILES}/uploads/~service/backup?sv=")));
-    let lines = "{\"id\":\"d1\",\"tags\":{\"a\":1}}\r\n{\"id\":\"d1\",\"importMode\":\"create\"}\r\n";
+    let lines =
+        "{\"id\":\"d1\",\"tags\":{\"a\":1}}\r\n{\"id\":\"d1\",\"importMode\":\"create\"}\r\n";
     world.put("devices.txt", lines.to_owned()).await.expect(201);
     let asked = world
         .create(json!({
@@ -99,7 +100,10 @@ async fn the_registry_goes_out_and_in() {
         }))
         .await;
     let done = world.over(&asked).await;
-    assert_eq!((&done["status"], &done["excludeKeysInExport"]), (&json!("completed"), &json!(true)));
+    assert_eq!(
+        (&done["status"], &done["excludeKeysInExport"]),
+        (&json!("completed"), &json!(true))
+    );
     assert_eq!(done["outputBlobName"], "all.txt");
     let file = world.get("all.txt").await.expect(200);
     let line = std::str::from_utf8(&file.body).unwrap().strip_suffix("\r\n").unwrap();
@@ -139,7 +143,10 @@ async fn what_cannot_be_done_is_refused_by_name() {
             "ArgumentInvalid",
         ),
         (json!({"type": "export", "outputBlobContainerUri": bare}), "BlobContainerValidationError"),
-        (json!({"type": "export", "outputBlobContainerUri": azure}), "BlobContainerValidationError"),
+        (
+            json!({"type": "export", "outputBlobContainerUri": azure}),
+            "BlobContainerValidationError",
+        ),
         // The file is not there.
         (
             json!({"type": "import", "inputBlobContainerUri": good, "outputBlobContainerUri": good}),

@@ -29,10 +29,7 @@ pub async fn b2_what_is_being_written_is_not_seen<F: Fixture>(fixture: &mut F) {
     let mut writer = store.write(&blob).await.unwrap();
     writer.write(LONG).await.unwrap();
     assert_eq!(store.stat(&blob).await.unwrap(), None);
-    assert_eq!(
-        read(&store, &blob, None).await.unwrap_err().kind(),
-        BlobErrorKind::NotFound
-    );
+    assert_eq!(read(&store, &blob, None).await.unwrap_err().kind(), BlobErrorKind::NotFound);
     writer.finish().await.unwrap();
     assert_eq!(read(&store, &blob, None).await.unwrap(), LONG);
 }
@@ -77,7 +74,8 @@ pub async fn b3_what_was_written_is_seen_after_a_restart<F: Fixture>(fixture: &m
 /// Whatever the bytes are, and however many.
 pub async fn b4_a_blob_comes_back_byte_for_byte<F: Fixture>(fixture: &mut F) {
     let store = fixture.open().await;
-    let all: Vec<u8> = (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let all: Vec<u8> =
+        (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let (theirs, ours, now) = (name("d1/a"), name("~service/a"), fixture.now());
     let address = store.address(&theirs, BlobAccess::Upload, now, HOUR).await.unwrap();
     assert!(fixture.put(address.as_str(), all.clone().into()).await);
@@ -93,9 +91,14 @@ pub async fn b4_a_range_is_a_part_of_it<F: Fixture>(fixture: &mut F) {
     let store = fixture.open().await;
     let blob = name("~service/a");
     write(&store, &blob, &[b"0123456789"]).await;
-    for (range, want) in
-        [(0..10, "0123456789"), (2..5, "234"), (8..99, "89"), (10..99, ""), (50..99, ""), (3..3, "")]
-    {
+    for (range, want) in [
+        (0..10, "0123456789"),
+        (2..5, "234"),
+        (8..99, "89"),
+        (10..99, ""),
+        (50..99, ""),
+        (3..3, ""),
+    ] {
         let found = read(&store, &blob, Some(range.clone())).await.unwrap();
         assert_eq!(found, want.as_bytes(), "{range:?}");
     }

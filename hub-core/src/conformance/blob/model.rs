@@ -72,7 +72,8 @@ impl Model {
         if letter.is_some_and(|letter| wanted.contains(letter)) {
             return Some(blob);
         }
-        let folders = blob.as_str().match_indices('/').filter_map(|(at, _)| blob.as_str().get(..at));
+        let folders =
+            blob.as_str().match_indices('/').filter_map(|(at, _)| blob.as_str().get(..at));
         let mut letters = folders.map(|folder| self.is_right(right, folder, now));
         letters.any(|letter| letter == Some('f')).then(|| blob.clone())
     }

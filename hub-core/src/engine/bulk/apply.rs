@@ -190,7 +190,8 @@ impl Apply<'_> {
     async fn spec(&self, wanted: &IdentitySpec) -> Result<IdentitySpec, HubError> {
         let mut spec = wanted.clone();
         let own = |text: &String| {
-            DeviceScope::parse(text).is_some_and(|scope| Address::from(scope.device) == spec.address)
+            DeviceScope::parse(text)
+                .is_some_and(|scope| Address::from(scope.device) == spec.address)
         };
         // An edge device's own scope is the hub's to give.
         if wanted.device_scope.as_ref().is_some_and(own) {
@@ -217,7 +218,10 @@ impl Apply<'_> {
                 scope.clone_into(text);
             }
         };
-        spec.device_scope.iter_mut().chain(spec.parent_scopes.iter_mut().flatten()).for_each(current);
+        spec.device_scope
+            .iter_mut()
+            .chain(spec.parent_scopes.iter_mut().flatten())
+            .for_each(current);
         Ok(spec)
     }
 }

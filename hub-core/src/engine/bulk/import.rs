@@ -39,12 +39,17 @@ impl<'h> Registry<'h> {
         let indexed = records.enumerate().ready_chunks(batch);
         indexed
             .then(move |batch| {
-                in_waves(batch, at_once, |(_, record)| record, move |(index, record)| async move {
-                    let apply = Apply { hub };
-                    let result = apply.record(&record, None, |_| Change::new()).await;
-                    let index = u64::try_from(index).unwrap_or(u64::MAX);
-                    ImportResult { index, address: record.address().clone(), result }
-                })
+                in_waves(
+                    batch,
+                    at_once,
+                    |(_, record)| record,
+                    move |(index, record)| async move {
+                        let apply = Apply { hub };
+                        let result = apply.record(&record, None, |_| Change::new()).await;
+                        let index = u64::try_from(index).unwrap_or(u64::MAX);
+                        ImportResult { index, address: record.address().clone(), result }
+                    },
+                )
             })
             .flat_map(stream::iter)
     }

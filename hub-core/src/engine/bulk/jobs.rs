@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::keeper::{Held, read};
 use crate::blob::{BlobFolder, BlobStore, FolderProof};
-use crate::bulk::{
-    DEVICES_FILE, ERRORS_FILE, JobFile, RegistryEnd, RegistryJob, RegistryWork,
-};
+use crate::bulk::{DEVICES_FILE, ERRORS_FILE, JobFile, RegistryEnd, RegistryJob, RegistryWork};
 use crate::engine::hub::Hub;
 use crate::error::{ErrorKind, HubError};
 use crate::id::JobId;
@@ -194,8 +192,7 @@ impl RegistryJobs<'_> {
     /// `JobNotFound`; `Busy`; `Unavailable` when the store cannot be reached.
     pub async fn cancel(&self, id: &JobId) -> Result<RegistryJob, HubError> {
         for _ in 0..=self.hub.limits().conflict_rounds_max {
-            let Held { at, slot, job } =
-                read(self.hub, id).await?.ok_or_else(|| not_found(id))?;
+            let Held { at, slot, job } = read(self.hub, id).await?.ok_or_else(|| not_found(id))?;
             let Some(job) = job.over(RegistryEnd::Cancelled, self.hub.now()) else {
                 return Ok(job);
             };

@@ -22,8 +22,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Starts working on jobs over the registry.
 pub(in crate::engine) fn start(hub: &Hub) -> JoinHandle<()> {
-    let keeper =
-        Keeper { hub: hub.without_owner(), stop: hub.shutdown_signal(), tidied: None };
+    let keeper = Keeper { hub: hub.without_owner(), stop: hub.shutdown_signal(), tidied: None };
     tokio::spawn(keeper.run())
 }
 

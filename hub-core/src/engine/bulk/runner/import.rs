@@ -11,8 +11,8 @@ use crate::bulk::{
 use crate::engine::bulk::apply::{Apply, Imported};
 use crate::engine::bulk::waves::in_waves;
 use crate::error::HubError;
-use crate::store::{Ask, Change, Record};
 use crate::id::SequenceNumber;
+use crate::store::{Ask, Change, Record};
 
 /// How many items of a queue are read at once.
 const PAGE: u32 = 200;
@@ -92,9 +92,12 @@ impl Runner {
         }
         let at_once = self.hub.limits().import_at_once_max;
         let this = &*self;
-        let ended = in_waves(todo, at_once, |todo| &todo.record, |todo| async move {
-            (todo.number, this.line(&todo).await)
-        });
+        let ended = in_waves(
+            todo,
+            at_once,
+            |todo| &todo.record,
+            |todo| async move { (todo.number, this.line(&todo).await) },
+        );
         for (number, ended) in ended.await {
             match ended {
                 Ended::Done => {}
@@ -126,10 +129,11 @@ impl Runner {
             place: Some(then),
         };
         let id = self.job.id.clone();
-        let also = logged.into_iter().fold(
-            Change::new().clear(JobQueue::Marks.of(&id)),
-            |change, (_, line)| change.push(JobQueue::Refused.push(&id, line.into())),
-        );
+        let also = logged
+            .into_iter()
+            .fold(Change::new().clear(JobQueue::Marks.of(&id)), |change, (_, line)| {
+                change.push(JobQueue::Refused.push(&id, line.into()))
+            });
         self.advance(progress, also).await
     }
 
@@ -139,9 +143,7 @@ impl Runner {
         let mark = |step| {
             let mark = Mark { line: *number, step };
             // Whoever has taken the job since has written its document.
-            Change::new()
-                .require(&self.at)
-                .push(JobQueue::Marks.push(&self.job.id, mark.encode()))
+            Change::new().require(&self.at).push(JobQueue::Marks.push(&self.job.id, mark.encode()))
         };
         let result = Apply { hub: &self.hub }.record(record, *done, mark).await;
         let address = record.address();

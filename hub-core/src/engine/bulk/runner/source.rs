@@ -33,8 +33,7 @@ impl Source {
     ) -> Result<Self, Off> {
         let info = blobs.stat(blob).await?;
         let info = info.ok_or_else(|| Off::Failed(format!("there is no file {blob} to import")))?;
-        let fresh =
-            ImportPlace { offset: 0, lines: 0, size: info.size, modified: info.modified };
+        let fresh = ImportPlace { offset: 0, lines: 0, size: info.size, modified: info.modified };
         let place = place.cloned().unwrap_or_else(|| fresh.clone());
         if (place.size, place.modified) != (fresh.size, fresh.modified) {
             return Err(Off::Failed(format!("the file {blob} was changed while it was imported")));
