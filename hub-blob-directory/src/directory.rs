@@ -194,7 +194,7 @@ impl BlobStore for BlobDirectory {
     ) -> Result<FolderAddress, BlobError> {
         let resource = Resource::Folder(folder.as_str());
         let query = self.inner.account.sign(resource, "rcwd", now.after(valid));
-        Ok(FolderAddress::new(format!("{}{query}", self.inner.url(folder.as_str()))))
+        Ok(FolderAddress::from(format!("{}{query}", self.inner.url(folder.as_str()))))
     }
 
     async fn folder(

@@ -202,7 +202,7 @@ impl<S: ObjectStore + Signer> BlobStore for ObjectStoreBlobs<S> {
         _: Timestamp,
         _: Duration,
     ) -> Result<FolderAddress, BlobError> {
-        Ok(FolderAddress::new(self.folder_url("folder_address", folder).await?))
+        Ok(FolderAddress::from(self.folder_url("folder_address", folder).await?))
     }
 
     async fn folder(

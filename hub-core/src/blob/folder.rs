@@ -103,11 +103,6 @@ pub enum FolderProof {
 pub struct FolderAddress(String);
 
 impl FolderAddress {
-    /// A URL.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
-    }
-
     /// The whole URL. Reveals the right.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -118,6 +113,18 @@ impl FolderAddress {
     #[must_use]
     pub fn without_right(&self) -> &str {
         self.0.split('?').next().unwrap_or("")
+    }
+}
+
+impl From<String> for FolderAddress {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl From<&str> for FolderAddress {
+    fn from(url: &str) -> Self {
+        Self(url.to_owned())
     }
 }
 
@@ -161,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_address_prints_without_its_right() {
-        let address = FolderAddress::new("https://h/uploads/~service?sig=secret");
+        let address = FolderAddress::from("https://h/uploads/~service?sig=secret");
         assert_eq!(address.without_right(), "https://h/uploads/~service");
         assert_eq!(format!("{address:?}"), "FolderAddress(\"https://h/uploads/~service?...\")");
     }

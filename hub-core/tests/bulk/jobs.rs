@@ -146,7 +146,8 @@ async fn folders_that_are_none_are_refused() {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::BlobFolderInvalid, "{bad}");
     }
     let empty = hub.folder_address(&BlobFolder::new("empty").unwrap()).await.unwrap().0;
-    let spec = ImportJobSpec::new(empty.as_str(), good.clone());
+    let spec = ImportJobSpec::new(empty, good.clone());
+    assert!(!format!("{spec:?}").contains("?f."), "a right is printed: {spec:?}");
     let refused = hub.registry_jobs().import(spec).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BlobFolderInvalid);
     for name in ["../a", "", "a//b", "importErrors.log"] {

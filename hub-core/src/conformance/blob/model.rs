@@ -129,7 +129,7 @@ impl BlobStore for Model {
         valid: Duration,
     ) -> Result<FolderAddress, BlobError> {
         let right = self.right('f', folder.as_str(), now.after(valid));
-        Ok(FolderAddress::new(format!("{BASE}{folder}?{right}")))
+        Ok(FolderAddress::from(format!("{BASE}{folder}?{right}")))
     }
 
     async fn folder(

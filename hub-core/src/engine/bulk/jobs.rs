@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::keeper::{Held, read};
-use crate::blob::{BlobFolder, BlobStore, FolderProof};
+use crate::blob::{BlobFolder, BlobStore, FolderAddress, FolderProof};
 use crate::bulk::{DEVICES_FILE, ERRORS_FILE, JobFile, RegistryEnd, RegistryJob, RegistryWork};
 use crate::engine::hub::Hub;
 use crate::error::{ErrorKind, HubError};
@@ -15,7 +15,7 @@ use crate::store::{Change, Kind, Outcome};
 #[non_exhaustive]
 pub struct ExportJobSpec {
     /// The address of the folder: [`Hub::folder_address`] gives one.
-    pub output: String,
+    pub output: FolderAddress,
     /// The file's name; [`DEVICES_FILE`] if absent.
     pub blob: Option<String>,
     /// Whether symmetric keys are left out.
@@ -26,7 +26,7 @@ pub struct ExportJobSpec {
 
 impl ExportJobSpec {
     /// An export into this folder, with keys.
-    pub fn new(output: impl Into<String>) -> Self {
+    pub fn new(output: impl Into<FolderAddress>) -> Self {
         let proof = FolderProof::Signature;
         Self { output: output.into(), blob: None, exclude_keys: false, proof }
     }
@@ -37,18 +37,18 @@ impl ExportJobSpec {
 #[non_exhaustive]
 pub struct ImportJobSpec {
     /// The address of the file's folder: [`Hub::folder_address`] gives one.
-    pub input: String,
+    pub input: FolderAddress,
     /// The file's name; [`DEVICES_FILE`] if absent.
     pub blob: Option<String>,
     /// The address of the folder in which the job says what was refused, in [`ERRORS_FILE`].
-    pub output: String,
+    pub output: FolderAddress,
     /// What the addresses have to prove.
     pub proof: FolderProof,
 }
 
 impl ImportJobSpec {
     /// An import from and a log to these folders.
-    pub fn new(input: impl Into<String>, output: impl Into<String>) -> Self {
+    pub fn new(input: impl Into<FolderAddress>, output: impl Into<FolderAddress>) -> Self {
         let proof = FolderProof::Signature;
         Self { input: input.into(), blob: None, output: output.into(), proof }
     }
@@ -109,11 +109,11 @@ impl RegistryJobs<'_> {
     async fn file(
         &self,
         blobs: &Arc<dyn BlobStore>,
-        address: &str,
+        address: &FolderAddress,
         proof: FolderProof,
         name: Option<&str>,
     ) -> Result<JobFile, HubError> {
-        let found = blobs.folder(address, proof, self.hub.now()).await;
+        let found = blobs.folder(address.as_str(), proof, self.hub.now()).await;
         let folder: Option<BlobFolder> = found.map_err(|error| HubError::from(&error))?;
         let folder = folder.ok_or_else(|| {
             let message = "the address is none of the hub's own folders, or has no right to it";
@@ -121,7 +121,7 @@ impl RegistryJobs<'_> {
         })?;
         let name = name.unwrap_or(DEVICES_FILE).to_owned();
         let blob = folder.blob(&name).map_err(|error| HubError::argument(error.to_string()))?;
-        let folder = address.split('?').next().unwrap_or_default().to_owned();
+        let folder = address.without_right().to_owned();
         Ok(JobFile { folder, name, blob })
     }
 
