@@ -14,9 +14,9 @@ use hub_core::Hub;
 use hub_core::blob::{
     BlobAccess, BlobAddress, BlobErrorKind, BlobFolder, BlobName, BlobStore, FolderProof,
 };
-use hub_core::engine::UploadReport;
+use hub_core::engine::{ExportJobSpec, ImportJobSpec, UploadReport};
 use hub_core::error::ErrorKind;
-use hub_core::id::{Address, DeviceId};
+use hub_core::id::{Address, DeviceId, JobId};
 use hub_core::registry::IdentitySpec;
 use hub_core::time::Timestamp;
 use hub_store_memory::MemoryStore;
@@ -162,4 +162,36 @@ async fn a_folder_of_back_ends_is_a_prefix_of_the_bucket() {
     writer.write("{}".into()).await.unwrap();
     writer.finish().await.unwrap();
     assert_eq!(read(&blobs, "~service/backup/devices.txt", None).await, "{}");
+}
+
+#[tokio::test]
+async fn the_registry_goes_out_and_in_through_the_bucket() {
+    let server = server().await;
+    let start =
+        || Hub::builder(MemoryStore::new()).blobs(Arc::new(server.blobs())).start().unwrap();
+    let (here, there) = (start(), start());
+    for n in 0..120 {
+        let device = Address::parse(&format!("d{n}")).unwrap();
+        here.registry().put(&IdentitySpec::new(device), None).await.unwrap();
+    }
+    let (folder, _) = here.folder_address(&BlobFolder::new("backup").unwrap()).await.unwrap();
+    let ended = async |hub: &Hub, id: &JobId| loop {
+        let job = hub.registry_jobs().get(id).await.unwrap();
+        if job.ended().is_some() {
+            break (job.status(), job.progress().succeeded);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let job = here.registry_jobs().export(ExportJobSpec::new(folder.clone())).await.unwrap();
+    assert_eq!(ended(&here, &job.id).await, ("completed", 120));
+    let file = read(&server.blobs(), "~service/backup/devices.txt", None).await;
+    assert_eq!(file.lines().count(), 120);
+    let job =
+        there.registry_jobs().import(ImportJobSpec::new(folder.clone(), folder)).await.unwrap();
+    assert_eq!(ended(&there, &job.id).await, ("completed", 120));
+    let device = Address::parse("d7").unwrap();
+    let keys = async |hub: &Hub| {
+        hub.registry().get(&device).await.unwrap().identity.authentication().clone()
+    };
+    assert_eq!(keys(&there).await, keys(&here).await);
 }
