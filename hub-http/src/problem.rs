@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hub_core::bulk::RecordError;
 use hub_core::error::{ErrorKind, HubError};
 use hub_core::hello::Refusal;
 use hub_core::time::Timestamp;
@@ -72,6 +73,8 @@ impl Code {
             ErrorKind::JobNotFound => Self(404_002, "JobNotFound"),
             ErrorKind::JobAlreadyExists => Self(409_104, "JobAlreadyExists"),
             ErrorKind::TooManyJobs => Self(429_004, "ThrottlingMaxActiveJobCountExceeded"),
+            ErrorKind::RegistryJobActive => Self(403_003, "JobQuotaExceeded"),
+            ErrorKind::BlobFolderInvalid => Self(400_008, "BlobContainerValidationError"),
             ErrorKind::NoSuchPartition => Self::NOT_FOUND,
             ErrorKind::Unauthorized => Self::UNAUTHORIZED,
             ErrorKind::Forbidden => Self::FORBIDDEN,
@@ -243,6 +246,17 @@ impl From<HubError> for Problem {
     }
 }
 
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        let code = match &error {
+            RecordError::Missing(_) => Code::ARGUMENT_NULL,
+            RecordError::TooLong(_) => Code::TOO_LARGE,
+            _ => Code::ARGUMENT,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<hub_core::twin::TwinError> for Problem {
     fn from(error: hub_core::twin::TwinError) -> Self {
         HubError::from(error).into()
@@ -344,6 +358,8 @@ mod tests {
             (ErrorKind::JobNotFound, 404),
             (ErrorKind::JobAlreadyExists, 409),
             (ErrorKind::TooManyJobs, 429),
+            (ErrorKind::RegistryJobActive, 403),
+            (ErrorKind::BlobFolderInvalid, 400),
             (ErrorKind::NoSuchPartition, 404),
             (ErrorKind::Unauthorized, 401),
             (ErrorKind::Forbidden, 403),
@@ -384,6 +400,32 @@ mod tests {
             (403, &"IotHubQuotaExceeded".parse().unwrap())
         );
         assert_eq!(headers[RETRY_AFTER], "7");
+    }
+
+    #[test]
+    fn the_log_of_an_import_has_the_same_numbers() {
+        for kind in [
+            ErrorKind::ArgumentInvalid,
+            ErrorKind::DeviceNotFound,
+            ErrorKind::ModuleNotFound,
+            ErrorKind::DeviceAlreadyExists,
+            ErrorKind::ModuleAlreadyExists,
+            ErrorKind::PreconditionFailed,
+            ErrorKind::TwinTooLarge,
+            ErrorKind::TooManyModules,
+            ErrorKind::Forbidden,
+            ErrorKind::Busy,
+            ErrorKind::Throttled,
+            ErrorKind::Unavailable,
+            ErrorKind::Internal,
+        ] {
+            assert_eq!(hub_core::bulk::number_of(kind), Code::of(kind).0, "{kind:?}");
+        }
+        for error in
+            [RecordError::Missing("id"), RecordError::invalid("why"), RecordError::TooLong(1)]
+        {
+            assert_eq!(error.number(), Problem::from(error.clone()).code().0, "{error:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::builder::HubBuilder;
+use super::bulk;
 use super::core::Core;
 use super::jobs;
 use super::lifecycle::LifecycleEvents;
@@ -120,8 +121,8 @@ impl Hub {
         let hub = Self { inner, _owner: Some(owner) };
         let workers = routing::start(&hub);
         lock(&hub.inner.workers).extend(workers);
-        let jobs = jobs::start(&hub);
-        lock(&hub.inner.workers).push(jobs);
+        let jobs = [jobs::start(&hub), bulk::start(&hub)];
+        lock(&hub.inner.workers).extend(jobs);
         hub
     }
 
