@@ -71,7 +71,7 @@ impl Row {
         let (root, rest) = path.split_first()?;
         let identity = self.identity.as_ref();
         match (root, rest) {
-            ("tags" | "properties" | "version" | "etag", _) => {
+            ("tags" | "properties" | "version" | "etag" | "configurations", _) => {
                 self.twin.as_ref().and_then(|twin| twin.to_json(path))
             }
             ("cloudToDeviceMessageCount", []) => Some(json!(self.messages)),
@@ -94,7 +94,7 @@ impl Row {
 impl Fields for Row {
     fn value(&self, path: &Path, case: Case) -> Value<'_> {
         let Some((root, rest)) = path.split_first() else { return Value::Missing };
-        if let "tags" | "properties" | "version" | "etag" = root {
+        if let "tags" | "properties" | "version" | "etag" | "configurations" = root {
             return self.twin.as_ref().map_or(Value::Missing, |twin| twin.value(path, case));
         }
         let identity = self.identity.as_ref();
@@ -166,7 +166,7 @@ fn thumbprints(authentication: &Authentication) -> (Option<&str>, Option<&str>) 
 pub(super) fn parts_of_path(path: &Path) -> Parts {
     let mut parts = Parts::default();
     match path.split_first().map(|(root, _)| root) {
-        Some("tags" | "properties" | "version" | "etag") => parts.twin = true,
+        Some("tags" | "properties" | "version" | "etag" | "configurations") => parts.twin = true,
         Some("connectionState" | "lastActivityTime" | "modelId") => parts.session = true,
         Some("cloudToDeviceMessageCount") => parts.messages = true,
         Some(
