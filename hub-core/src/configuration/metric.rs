@@ -32,13 +32,18 @@ impl Metric {
         Ok(Self::counting(query))
     }
 
-    /// Counts what a target condition selects.
-    pub(super) fn counting(query: Query) -> Self {
+    fn counting(query: Query) -> Self {
         let count = Item { source: Source::Aggregate(Aggregate::Count, None), alias: None };
         let most = query.top;
         let (select, order_by) = (Select::Items(vec![count]), Vec::new());
         Self { query: Query { select, top: None, order_by, ..query }, most }
     }
+}
+
+/// Counts what a target condition selects.
+#[must_use]
+pub fn target_metric(target: Query) -> Metric {
+    Metric::counting(target)
 }
 
 /// The text of the query for what a configuration targets.

@@ -41,10 +41,13 @@ mod table;
 mod tests;
 
 pub use self::content::{Content, Kind, Setting};
-pub use self::metric::{Metric, applied_query, targeted_query};
+pub(crate) use self::content::parse_settings;
+pub use self::metric::{Metric, applied_query, target_metric, targeted_query};
 pub use self::plan::Plan;
 pub use self::queue::Todo;
 pub use self::spec::ConfigurationSpec;
+pub(crate) use self::overlay::desired_patch;
+pub(crate) use self::state::not_found;
 pub use self::state::{Configuration, delete, put};
 pub use self::stored::Index;
 pub use self::sweep::{Progress, Round, Sweep};

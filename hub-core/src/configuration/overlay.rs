@@ -17,6 +17,11 @@ pub(super) fn overlay<'s>(settings: impl IntoIterator<Item = &'s Setting>) -> Ma
     whole
 }
 
+/// The patch of desired properties for the settings of one content.
+pub(crate) fn desired_patch(settings: &[Setting]) -> Value {
+    Value::Object(overlay(settings))
+}
+
 fn lay(under: &mut Map<String, Value>, over: Map<String, Value>) {
     for (name, value) in over {
         match (under.get_mut(&name), value) {

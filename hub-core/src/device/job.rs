@@ -148,9 +148,11 @@ impl Job {
             Self::Ask { request, .. } => match request {
                 Request::Send(_) | Request::Invoke(_) => &[Slot::Identity, Slot::Session],
                 Request::InvokeHere(_) => &[Slot::Identity],
-                Request::PatchTwin(..) | Request::PatchTwinWith(..) | Request::ReplaceTwin(..) => {
-                    &[Slot::Identity, Slot::Session, Slot::Twin]
-                }
+                Request::PatchTwin(..)
+                | Request::PatchTwinWith(..)
+                | Request::ReplaceTwin(..)
+                | Request::PatchDigitalTwin(..)
+                | Request::Configure(..) => &[Slot::Identity, Slot::Session, Slot::Twin],
                 Request::Repair(_) if needs_twin(routing, EventSource::ConnectionState) => {
                     &[Slot::Identity, Slot::Session, Slot::Twin]
                 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::builder::HubBuilder;
+use super::configurations;
 use super::core::Core;
 use super::jobs;
 use super::lifecycle::LifecycleEvents;
@@ -110,8 +111,8 @@ impl Hub {
         let hub = Self { inner, _owner: Some(owner) };
         let workers = routing::start(&hub);
         lock(&hub.inner.workers).extend(workers);
-        let jobs = jobs::start(&hub);
-        lock(&hub.inner.workers).push(jobs);
+        let (jobs, configurations) = (jobs::start(&hub), configurations::start(&hub));
+        lock(&hub.inner.workers).extend([jobs, configurations]);
         hub
     }
 
@@ -149,8 +150,9 @@ impl Hub {
     #[must_use]
     pub fn staging(&self) -> Staging {
         let core = self.core();
-        // Routes may have been set since the start.
-        let setup = Setup { routing: core.router.table(), ..Setup::clone(&core.setup) };
+        // Routes and configurations may have been set since the start.
+        let (routing, configurations) = (core.router.table(), core.deployed());
+        let setup = Setup { routing, configurations, ..Setup::clone(&core.setup) };
         Staging::new(Arc::new(setup), self.now())
     }
 

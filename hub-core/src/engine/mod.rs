@@ -16,6 +16,7 @@ mod asking;
 mod builder;
 mod clock;
 mod committer;
+mod configurations;
 mod core;
 mod device_client;
 mod events;
@@ -47,6 +48,7 @@ mod uploads;
 
 pub use self::builder::{BuildError, HubBuilder, PARTITIONS_DEFAULT, PARTITIONS_MAX};
 pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::configurations::{ConfigurationState, Configurations, MetricState, QueryTrial};
 pub use self::device_client::{DeviceClient, DeviceEvent};
 pub use self::events::{Cursor, EventReader, PartitionInfo, Position, check_group};
 pub use self::feedback::{FeedbackBatch, FeedbackReceiver};

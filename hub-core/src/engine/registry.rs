@@ -167,8 +167,11 @@ impl Registry<'_> {
 
     /// What begins with an identity: itself, its twin, an empty queue, and the word of it.
     fn begin(&self, identity: &Identity, context: &Context<'_>) -> Change {
-        let (address, twin) = (identity.address(), Twin::new(context.now));
-        Change::new()
+        let (address, mut twin) = (identity.address(), Twin::new(context.now));
+        let core = self.hub.core();
+        let found = core.deployed().retarget(address, &mut twin, &core.limits);
+        found
+            .map_or_else(Change::new, |push| Change::new().push(push))
             .create(Key::identity(address), identity.encode())
             .create(Key::twin(address), twin.encode())
             .clear(QueueId::mailbox(address))
