@@ -71,6 +71,24 @@ impl Code {
             ErrorKind::JobNotFound => Self(404_002, "JobNotFound"),
             ErrorKind::JobAlreadyExists => Self(409_104, "JobAlreadyExists"),
             ErrorKind::TooManyJobs => Self(429_004, "ThrottlingMaxActiveJobCountExceeded"),
+            ErrorKind::ConfigurationNotFound => Self(404_301, "ConfigurationNotFound"),
+            ErrorKind::ConfigurationAlreadyExists => Self(409_401, "ConfigurationAlreadyExists"),
+            ErrorKind::TooManyConfigurations => {
+                Self(413_101, "ConfigurationCountLimitExceeded")
+            }
+            ErrorKind::ConfigurationTargetInvalid => {
+                Self(400_401, "InvalidConfigurationTargetCondition")
+            }
+            ErrorKind::ConfigurationContentInvalid => Self(400_402, "InvalidConfigurationContent"),
+            ErrorKind::ConfigurationContentImmutable => {
+                Self(400_403, "CannotModifyImmutableConfigurationContent")
+            }
+            ErrorKind::ConfigurationMetricInvalid => {
+                Self(400_404, "InvalidConfigurationCustomMetricsQuery")
+            }
+            ErrorKind::DigitalTwinPatchInvalid => Self(400_505, "InvalidDigitalTwinJsonPatch"),
+            ErrorKind::DigitalTwinValueInvalid => Self(400_506, "InvalidDigitalTwinPayload"),
+            ErrorKind::DigitalTwinPathInvalid => Self(400_508, "InvalidDigitalTwinPatchPath"),
             ErrorKind::NoSuchPartition => Self::NOT_FOUND,
             ErrorKind::Unauthorized => Self::UNAUTHORIZED,
             ErrorKind::Forbidden => Self::FORBIDDEN,
@@ -324,6 +342,16 @@ mod tests {
             (ErrorKind::JobNotFound, 404),
             (ErrorKind::JobAlreadyExists, 409),
             (ErrorKind::TooManyJobs, 429),
+            (ErrorKind::ConfigurationNotFound, 404),
+            (ErrorKind::ConfigurationAlreadyExists, 409),
+            (ErrorKind::TooManyConfigurations, 413),
+            (ErrorKind::ConfigurationTargetInvalid, 400),
+            (ErrorKind::ConfigurationContentInvalid, 400),
+            (ErrorKind::ConfigurationContentImmutable, 400),
+            (ErrorKind::ConfigurationMetricInvalid, 400),
+            (ErrorKind::DigitalTwinPatchInvalid, 400),
+            (ErrorKind::DigitalTwinValueInvalid, 400),
+            (ErrorKind::DigitalTwinPathInvalid, 400),
             (ErrorKind::NoSuchPartition, 404),
             (ErrorKind::Unauthorized, 401),
             (ErrorKind::Forbidden, 403),

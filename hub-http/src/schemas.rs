@@ -1,5 +1,6 @@
 //! The schemas of the documents, for the description of the routes.
 
+mod configurations;
 mod routing;
 
 use serde_json::{Value, json};
@@ -89,6 +90,7 @@ pub(crate) fn all() -> Value {
             "capabilities": one("Capabilities"),
             "deviceScope": text(),
             "parentScopes": list(text()),
+            "configurations": object(),
             "tags": object(),
         })),
         "TwinPatch": shape(&[], json!({
@@ -248,8 +250,10 @@ pub(crate) fn all() -> Value {
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
     });
-    if let (Value::Object(all), Value::Object(more)) = (&mut all, routing::all()) {
-        all.extend(more);
+    for more in [routing::all(), configurations::all()] {
+        if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+            all.extend(more);
+        }
     }
     all
 }
