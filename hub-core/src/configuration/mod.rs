@@ -40,13 +40,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use self::content::{Content, Kind, Setting};
 pub(crate) use self::content::parse_settings;
+pub use self::content::{Content, Kind, Setting};
 pub use self::metric::{Metric, applied_query, target_metric, targeted_query};
+pub(crate) use self::overlay::desired_patch;
 pub use self::plan::Plan;
 pub use self::queue::Todo;
 pub use self::spec::ConfigurationSpec;
-pub(crate) use self::overlay::desired_patch;
 pub(crate) use self::state::not_found;
 pub use self::state::{Configuration, delete, put};
 pub use self::stored::Index;

@@ -34,7 +34,8 @@ fn lay(under: &mut Map<String, Value>, over: Map<String, Value>) {
 }
 
 /// The patch of desired properties that puts there what is wanted, and takes away what was held and
-/// is not wanted any more. It names only what it changes. An object that is left empty goes, too.
+/// is not wanted any more. It names only what it changes. An object in which nothing is left goes,
+/// too, unless an empty one is wanted.
 pub(super) fn changes(
     held: &Held,
     wanted: Option<&Map<String, Value>>,
@@ -44,11 +45,14 @@ pub(super) fn changes(
     let there = |name: &str| actual.and_then(|actual| actual.get(name));
     for (name, value) in wanted.into_iter().flatten() {
         let change = match (value, there(name)) {
-            (Value::Object(inner), Some(Value::Object(now))) => {
+            (Value::Object(inner), now) if !inner.is_empty() => {
+                inside(held.get(name), Some(inner), now)
+            }
+            (Value::Object(empty), Some(Value::Object(now))) => {
                 let nothing = Held::default();
                 let held = held.get(name).unwrap_or(&nothing);
-                let inner = changes(held, Some(inner), Some(now));
-                (!inner.is_empty()).then_some(Value::Object(inner))
+                let patch = changes(held, Some(empty), Some(now));
+                (!patch.is_empty()).then_some(Value::Object(patch))
             }
             (Value::Null, None) => None,
             (value, now) => (now != Some(value)).then(|| value.clone()),
@@ -60,18 +64,29 @@ pub(super) fn changes(
         let change = match (held, there(name)) {
             (_, None) => None,
             (Held::Leaf, Some(_)) => Some(Value::Null),
-            (held, Some(Value::Object(now))) => {
-                let inner = changes(held, None, Some(now));
-                if now.keys().all(|name| inner.get(name).is_some_and(Value::is_null)) {
-                    Some(Value::Null)
-                } else {
-                    (!inner.is_empty()).then_some(Value::Object(inner))
-                }
-            }
+            (held, now @ Some(Value::Object(_))) => inside(Some(held), None, now),
             // Somebody has put something else there.
             (Held::Members(_), Some(_)) => None,
         };
         patch.extend(change.map(|change| (name.to_owned(), change)));
     }
     patch
+}
+
+/// What becomes of a value where an object is wanted, or not wanted any more.
+fn inside(
+    held: Option<&Held>,
+    wanted: Option<&Map<String, Value>>,
+    now: Option<&Value>,
+) -> Option<Value> {
+    let nothing = Held::default();
+    let members = now.and_then(Value::as_object);
+    let patch = changes(held.unwrap_or(&nothing), wanted, members);
+    let goes = |name: &String| patch.get(name).is_some_and(Value::is_null);
+    let left = members.is_some_and(|members| !members.keys().all(goes));
+    if !left && patch.values().all(Value::is_null) {
+        // Nothing is there but what goes, and nothing comes.
+        return now.map(|_| Value::Null);
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }

@@ -42,10 +42,9 @@ impl Device {
             }
             Plan::Outdated => {
                 self.documents.forget();
-                return self.jobs.push_front(Job::Ask {
-                    call,
-                    request: Request::Configure(revision, also),
-                });
+                return self
+                    .jobs
+                    .push_front(Job::Ask { call, request: Request::Configure(revision, also) });
             }
             Plan::Nothing => {
                 // Written as it is: its guard is what says that it is still so.

@@ -69,12 +69,7 @@ pub(crate) fn twin_changed(
 
 /// Notes in a twin which configurations target it, as part of its write; and what that adds to the
 /// change, unless `mute`: then a sweep finds the twin.
-pub(crate) fn retargeted(
-    setup: &Setup,
-    address: &Address,
-    twin: &mut Twin,
-    mute: bool,
-) -> Change {
+pub(crate) fn retargeted(setup: &Setup, address: &Address, twin: &mut Twin, mute: bool) -> Change {
     match setup.configurations.retarget(address, twin, &setup.limits) {
         Some(push) if !mute => Change::new().push(push),
         _ => Change::new(),

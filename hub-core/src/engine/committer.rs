@@ -26,7 +26,9 @@ use super::once::{Boxed, poll_once};
 use crate::id::{LinkId, Tag};
 use crate::limits::Limits;
 use crate::route::outbox;
-use crate::store::{Batch, BatchId, Change, Op, Outcome, Store, StoreError, StoreErrorKind};
+use crate::store::{
+    Batch, BatchId, Change, Op, Outcome, QueueKind, Store, StoreError, StoreErrorKind,
+};
 
 /// Who is told what became of a change.
 pub(crate) enum Done {

@@ -312,7 +312,7 @@ impl Core {
     }
 
     pub(crate) fn policies(&self) -> Arc<Policies> {
-        self.policies.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.policies.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

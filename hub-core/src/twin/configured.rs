@@ -103,7 +103,8 @@ impl<'de> Deserialize<'de> for Held {
         }
         Ok(match Stored::deserialize(deserializer)? {
             Stored::Members(members) => Self::Members(members),
-            Stored::Leaf(_) => Self::Leaf,
+            Stored::Leaf(1) => Self::Leaf,
+            Stored::Leaf(_) => return Err(serde::de::Error::custom("no such leaf")),
         })
     }
 }

@@ -46,9 +46,9 @@ impl Configurations<'_> {
             let module = target(condition, Kind::Module, limits);
             device.and(Ok(())).or_else(|error| module.map(drop).map_err(|_| error)).err()
         };
-        let metrics = metrics.iter().filter_map(|(name, query)| {
-            Some((name.clone(), Metric::parse(query, limits).err()?))
-        });
+        let metrics = metrics
+            .iter()
+            .filter_map(|(name, query)| Some((name.clone(), Metric::parse(query, limits).err()?)));
         QueryTrial { target: condition.and_then(wrong), metrics: metrics.collect() }
     }
 

@@ -156,7 +156,8 @@ impl Configurations<'_> {
         let mut records = self.hub.core().store.read(&asks).await?.into_iter();
         let index = document(records.next().flatten());
         let found = document(records.next().flatten());
-        let decode = |document: &Document| Configuration::decode(&document.body).ok_or_else(damaged);
+        let decode =
+            |document: &Document| Configuration::decode(&document.body).ok_or_else(damaged);
         Ok(Read {
             index_at: index.as_ref().map(|index| index.at.version()),
             index: read_index(index.as_ref())?,
@@ -175,9 +176,9 @@ impl Configurations<'_> {
             let mut records = store.read(&asks).await?.into_iter();
             let now = read_index(document(records.next().flatten()).as_ref())?;
             if now == index {
-                let found = records.filter_map(document).map(|document| {
-                    Configuration::decode(&document.body).ok_or_else(damaged)
-                });
+                let found = records
+                    .filter_map(document)
+                    .map(|document| Configuration::decode(&document.body).ok_or_else(damaged));
                 return Ok((now.revision, found.collect::<Result<_, _>>()?));
             }
             index = now;

@@ -16,7 +16,7 @@ use super::{Configurations, document, read_index, worker};
 use crate::configuration::{Deployed, Index, Sweep, Todo};
 use crate::engine::hub::Hub;
 use crate::engine::shutdown::Shutdown;
-use crate::error::{ErrorKind, HubError};
+use crate::error::HubError;
 use crate::id::Address;
 use crate::store::{Ask, Change, Claim, Document, Kind, Outcome, QueueId, Scope, Version};
 use crate::twin::Twin;

@@ -157,9 +157,8 @@ fn parse(operation: Operation) -> Result<(Place, Action), DigitalPatchError> {
     if !is_name(first) || second.is_some_and(|name| !is_name(name)) {
         return Err(wrong("this is no name of a property or component"));
     }
-    let value = |op: &str| {
-        value.ok_or_else(|| DigitalPatchError::Patch(format!("{op} needs a value")))
-    };
+    let value =
+        |op: &str| value.ok_or_else(|| DigitalPatchError::Patch(format!("{op} needs a value")));
     let place = Place { first: first.into(), second: second.map(Into::into) };
     let action = match op.as_str() {
         "add" => Action::Add(checked(&place, value("add")?)?),
@@ -236,8 +235,7 @@ fn apply(
     let wrong = |reason| DigitalPatchError::Path { path: place.to_string(), reason };
     let reported = twin.reported.get(&place.first);
     let there = desired.get(&*place.first);
-    let is_component =
-        there.is_some_and(is_component_value) || reported.is_some_and(is_component);
+    let is_component = there.is_some_and(is_component_value) || reported.is_some_and(is_component);
     let exists = there.is_some() || reported.is_some();
     let Some(second) = &place.second else {
         match action {

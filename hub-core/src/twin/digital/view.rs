@@ -76,9 +76,7 @@ fn about(wanted: Option<&Node>, shown: Option<&Node>) -> Map<String, Value> {
         about.insert("desiredVersion".to_owned(), json!(node.stamp().version));
     }
     if let Some(node) = shown.and_then(acknowledgement) {
-        for (member, name) in
-            [("av", "ackVersion"), ("ac", "ackCode"), ("ad", "ackDescription")]
-        {
+        for (member, name) in [("av", "ackVersion"), ("ac", "ackCode"), ("ad", "ackDescription")] {
             if let Some(value) = node.get(member) {
                 about.insert(name.to_owned(), value.to_value());
             }
