@@ -73,9 +73,7 @@ impl Code {
             ErrorKind::TooManyJobs => Self(429_004, "ThrottlingMaxActiveJobCountExceeded"),
             ErrorKind::ConfigurationNotFound => Self(404_301, "ConfigurationNotFound"),
             ErrorKind::ConfigurationAlreadyExists => Self(409_401, "ConfigurationAlreadyExists"),
-            ErrorKind::TooManyConfigurations => {
-                Self(413_101, "ConfigurationCountLimitExceeded")
-            }
+            ErrorKind::TooManyConfigurations => Self(413_101, "ConfigurationCountLimitExceeded"),
             ErrorKind::ConfigurationTargetInvalid => {
                 Self(400_401, "InvalidConfigurationTargetCondition")
             }

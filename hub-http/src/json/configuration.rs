@@ -72,7 +72,10 @@ impl Serialize for TrialJson<'_> {
 
 /// What a document asks a configuration to be. Members that the hub owns are ignored: clients read a
 /// document, change it, and send all of it back.
-pub(crate) fn spec(id: ConfigurationId, document: Object<'_>) -> Result<ConfigurationSpec, Problem> {
+pub(crate) fn spec(
+    id: ConfigurationId,
+    document: Object<'_>,
+) -> Result<ConfigurationSpec, Problem> {
     if document.text("id")?.is_some_and(|given| given != id.as_str()) {
         return Err(Problem::argument("the body is about another configuration than the path"));
     }

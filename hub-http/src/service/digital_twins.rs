@@ -39,7 +39,11 @@ pub(crate) static ROUTES: &[Route] = &[
         |call| Box::pin(get(call)),
     )
     .service(Right::ServiceConnect)
-    .gives(&[(200, "The digital twin. Its etag is in a header.", Content::Json("DigitalTwin"))]),
+    .gives(&[(
+        200,
+        "The digital twin. Its etag is in a header.",
+        Content::Json("DigitalTwin"),
+    )]),
     Route::new(
         Verb::Patch,
         "/digitaltwins/{deviceId}",
