@@ -4,6 +4,7 @@ import time
 import uuid
 
 import pytest
+from azure.iot.device import MethodResponse
 from azure.iot.hub import DigitalTwinClient, IoTHubConfigurationManager
 from azure.iot.hub.protocol.models import (
     Configuration,
@@ -141,3 +142,28 @@ def test_a_digital_twin_is_read_and_patched(manager, digital, devices):
         digital.update_digital_twin(name, [{"op": "remove", "path": "/gone"}])
     with refused(404):
         digital.invoke_command(name, "reboot", {"delay": 1})
+
+
+def test_a_plug_and_play_device_answers_commands(hub, fleet, digital):
+    identity = fleet.device()
+    model = "dtmi:com:example:TemperatureController;1"
+    client = fleet.client(identity, product_info=model)
+
+    def handle(request):
+        answer = {"name": request.name, "saw": request.payload}
+        client.send_method_response(MethodResponse.create_from_method_request(request, 202, answer))
+
+    client.on_method_request_received = handle
+    client.patch_twin_reported_properties({"serialNumber": "x1", "thermostat1": {"__t": "c", "t": 20}})
+    twin = until(
+        lambda: digital.get_digital_twin(identity.device), lambda found: "thermostat1" in found
+    )
+    assert twin["$metadata"]["$model"] == model
+    assert (twin["serialNumber"], twin["thermostat1"]["t"]) == ("x1", 20)
+    times = {"connect_timeout_in_seconds": 10, "response_timeout_in_seconds": 10}
+    answer = digital.invoke_command(identity.device, "reboot", {"delay": 3}, **times)
+    assert answer == {"name": "reboot", "saw": {"delay": 3}}
+    answer = digital.invoke_component_command(
+        identity.device, "thermostat1", "getMaxMinReport", "2020", **times
+    )
+    assert answer == {"name": "thermostat1*getMaxMinReport", "saw": "2020"}

@@ -35,6 +35,8 @@ module.exports = {
   Registry: service.Registry,
   ServiceClient: service.Client,
   JobClient: service.JobClient,
+  DigitalTwinClient: service.DigitalTwinClient,
+  IoTHubTokenCredentials: service.IoTHubTokenCredentials,
   errors,
   NoRetry,
   ExponentialBackOffWithJitter,
