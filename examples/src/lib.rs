@@ -15,6 +15,7 @@ macro_rules! pages {
 
 pages! {
     readme = "README.md",
+    configurations = "docs/configurations.md",
     delivery = "docs/delivery.md",
     queries = "docs/queries.md",
     twins = "docs/twins.md",

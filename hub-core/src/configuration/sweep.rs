@@ -30,7 +30,8 @@ pub enum Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Round {
-    /// The configurations have changed, or a node has begun that did not know them.
+    /// The configurations have changed, or a node has begun that did not know them: all twins are
+    /// looked through once more soon after.
     Change,
     /// Somebody may have written a twin who had not heard of the change, or a sign was lost.
     Again,
@@ -103,10 +104,15 @@ impl Sweep {
         }
     }
 
-    /// The sweep that a node asks for that has begun and did not know the configurations until now.
+    /// What a node asks for that has begun and did not know the configurations until now: the sweep
+    /// goes on where it is, and soon all twins are looked through once more.
     #[must_use]
-    pub fn anew(&self) -> Self {
-        let progress = Progress::After(None, Round::Change);
+    pub fn soon(&self, now: Timestamp, limits: &Limits) -> Self {
+        let soon = now.after(limits.configuration_settle);
+        let progress = match &self.progress {
+            Progress::After(after, _) => Progress::After(after.clone(), Round::Change),
+            Progress::Done(next) => Progress::Done(soon.min(*next)),
+        };
         Self { revision: self.revision, progress }
     }
 

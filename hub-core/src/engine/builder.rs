@@ -319,6 +319,9 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
         let message = "must be at least 1 and at most configuration_backlog_max";
         return Err(BuildError::Limit("configuration_page_max", message));
     }
+    if limits.configuration_sweep_every.is_zero() {
+        return Err(BuildError::Limit("configuration_sweep_every", "must not be zero"));
+    }
     if limits.endpoint_tenure <= limits.endpoint_timeout {
         return Err(BuildError::Limit("endpoint_tenure", "must be longer than endpoint_timeout"));
     }

@@ -3,11 +3,15 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use hub_core::configuration::{ConfigurationSpec, Sweep};
+use hub_core::Clock as _;
+use hub_core::configuration::{
+    Configuration, ConfigurationSpec, Index, Progress, Round, Sweep, put,
+};
 use hub_core::engine::{DeviceClient, DeviceEvent, QueryRows};
 use hub_core::frame::Interest;
+use hub_core::id::SequenceNumber;
 use hub_core::registry::IfMatch;
-use hub_core::store::{Ask, Kind, QueueId, Record, Store};
+use hub_core::store::{Ask, Batch, BatchId, Change, Kind, Outcome, QueueId, Record, Store};
 use hub_core::twin::{ServicePatch, Twin};
 use serde_json::{Value, json};
 
@@ -144,21 +148,52 @@ async fn another_node_goes_on_where_one_stopped() {
         create(&hub, &format!("d{n}")).await;
     }
     hub.shutdown(Duration::from_secs(10)).await;
-    // Nobody works on it any more, and yet it is durable.
+    // A node has made a configuration, looked at half of the twins, and stopped.
+    let asked = spec("c1", "*", json!({"a": 1}));
+    let made = put(None, &asked, None, 1, world.clock.now(), &world.limits).unwrap();
+    let half = Progress::After(Some("d4".to_owned()), Round::Change);
+    let half = Sweep { revision: 1, progress: half };
+    let change = Change::new()
+        .create(Index::key(), Index::default().with(&id("c1")).encode())
+        .create(Configuration::key(&id("c1")), made.encode())
+        .create(Sweep::key(), half.encode());
+    commit(&world, change).await;
     let hub = world.start();
-    make(&hub, spec("c1", "*", json!({"a": 1}))).await;
-    drop(hub);
-    let read = world.store.read(&[Ask::Document(Sweep::key())]).await.unwrap();
-    let far = match &read[0] {
-        Some(Record::Document(document)) => Sweep::decode(&document.body).unwrap(),
-        _ => Sweep::default(),
+    for n in 5..9 {
+        becomes(&hub, &format!("d{n}"), json!({"a": 1})).await;
+    }
+    let round_is_over = || async {
+        let read = world.store.read(&[Ask::Document(Sweep::key())]).await.unwrap();
+        let Some(Record::Document(document)) = &read[0] else { panic!("{read:?}") };
+        Sweep::decode(&document.body).unwrap().next().is_some()
     };
-    assert!(far.revision <= 1);
-    let hub = world.start();
-    for n in 0..9 {
+    eventually(round_is_over).await;
+    assert_eq!(desired(&hub, "d0").await, json!({}));
+    // Soon after all are looked through once more.
+    world.clock.advance(world.limits.configuration_settle);
+    for n in 0..5 {
         becomes(&hub, &format!("d{n}"), json!({"a": 1})).await;
     }
     assert_eq!(counts(&hub, "c1").await, json!({"targetedCount": 9, "appliedCount": 9}));
+}
+
+#[tokio::test]
+async fn a_node_works_on_so_many_twins_and_no_more() {
+    let world = World::with(|limits| limits.configuration_twins_in_flight_max = 3);
+    let hub = world.start();
+    for n in 0..60 {
+        create(&hub, &format!("d{n}")).await;
+    }
+    make(&hub, spec("c1", "*", json!({"a": 1}))).await;
+    eventually(|| async {
+        let asks = [Ask::Items(QueueId::configure(), SequenceNumber(0), 100)];
+        let read = world.store.read(&asks).await.unwrap();
+        let Some(Record::Items(items)) = &read[0] else { panic!("{read:?}") };
+        let taken = items.iter().filter(|item| item.visible > world.clock.now()).count();
+        assert!(taken <= 3, "{taken} twins are taken");
+        counts(&hub, "c1").await["appliedCount"] == 60
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -173,7 +208,7 @@ async fn a_sweep_finds_what_no_sign_told_of() {
     twin.patch(&patch, None, hub.now(), hub.limits()).unwrap();
     let one = NonZeroU32::MIN;
     let at = world.store.scan(Kind::Twin, None, one).await.unwrap().remove(0).at;
-    commit(&world, hub_core::store::Change::new().replace(&at, twin.encode())).await;
+    commit(&world, Change::new().replace(&at, twin.encode())).await;
     eventually(|| async {
         world.clock.advance(Duration::from_secs(30));
         desired(&hub, "d0").await == json!({"a": 1})
@@ -181,8 +216,7 @@ async fn a_sweep_finds_what_no_sign_told_of() {
     .await;
 }
 
-async fn commit(world: &World, change: hub_core::store::Change) {
-    use hub_core::store::{Batch, BatchId, Outcome};
+async fn commit(world: &World, change: Change) {
     let batch = Batch { id: BatchId(1), changes: vec![change], nudges: Vec::new() };
     let outcomes = world.store.commit(&batch).await.unwrap();
     assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");

@@ -109,7 +109,7 @@ fn a_configuration_is_made_once_and_keeps_its_content() {
         |before: Option<&Configuration>, spec: &ConfigurationSpec, if_match: Option<&str>| {
             put(before, spec, if_match.map(IfMatch::parse).as_ref(), 2, NOW, &limits)
         };
-    let kind = |result: Result<Configuration, crate::HubError>| result.unwrap_err().kind();
+    let kind = |result: Result<Configuration, crate::error::HubError>| result.unwrap_err().kind();
     let nothing = ConfigurationSpec::new(id("c1"));
     assert_eq!(kind(decide(Some(&before), &nothing, None)), ErrorKind::ConfigurationAlreadyExists);
     assert_eq!(kind(decide(None, &nothing, Some("*"))), ErrorKind::ConfigurationNotFound);
@@ -298,6 +298,14 @@ fn a_sweep_goes_on_where_it_was_and_begins_anew_in_time() {
     let sweep = sweep.due(1, settled).unwrap().seen(None, false, settled, &limits);
     let next = settled.after(limits.configuration_sweep_every);
     assert_eq!(Sweep::decode(&sweep.encode()).unwrap().next(), Some(next));
+    // A node that has begun hastens the next round, and does not begin one that goes on anew.
+    let hastened = sweep.soon(NOW, &limits);
+    assert_eq!(hastened.next(), Some(settled));
+    let going = sweep.due(1, next).unwrap().seen(Some("d7".to_owned()), false, next, &limits);
+    let going = going.soon(next, &limits);
+    assert_eq!(going.after(), Some("d7"));
+    let after = next.after(limits.configuration_settle);
+    assert_eq!(going.seen(None, false, next, &limits).next(), Some(after));
     // Without configurations nothing is looked for but what the last ones left.
     let sweep = Sweep::default().due(3, NOW).unwrap().seen(None, true, NOW, &limits);
     assert_eq!(sweep.next(), Some(settled));

@@ -109,8 +109,8 @@ impl Supervisor {
         let sweep = at.as_ref().and_then(|at| Sweep::decode(&at.body)).unwrap_or_default();
         if !self.begun && sweep.revision <= deployed.revision() {
             if sweep.revision == deployed.revision() && !deployed.is_empty() {
-                let anew = sweep.anew();
-                let change = Change::new().write(&Sweep::key(), version, anew.encode());
+                let soon = sweep.soon(self.hub.now(), self.hub.limits());
+                let change = Change::new().write(&Sweep::key(), version, soon.encode());
                 self.begun = self.configurations().commit(change).await?;
                 return Ok(Turn::Go);
             }

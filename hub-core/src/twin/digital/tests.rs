@@ -69,7 +69,7 @@ fn a_twin_is_read_as_properties_and_components() {
 
 /// The desired properties after a patch, or why there are none.
 fn patched(twin: &Twin, operations: &Value) -> Result<Value, (ErrorKind, String)> {
-    let told = |error: crate::HubError| (error.kind(), error.message().to_owned());
+    let told = |error: crate::error::HubError| (error.kind(), error.message().to_owned());
     let limits = Limits::default();
     let patch = DigitalPatch::parse(operations.to_string().as_bytes());
     let patch = patch.map_err(|error| told(error.into()))?;
