@@ -24,11 +24,12 @@ impl Device {
     ) {
         let guard = self.documents.twin.at(Key::twin(&self.address));
         let known = self.documents.session.get();
-        let (Cached::Known(_, twin), Some(guard), Some(_)) =
+        let (Cached::Known(_, twin), Some(guard), Some(identity)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
             return self.not_found(call, Request::Configure(revision, also), fx);
         };
+        let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
         let deployed = &self.setup.configurations;
         let plan = match deployed.revision() < revision {
@@ -48,9 +49,9 @@ impl Device {
             }
             Plan::Nothing => {
                 // Written as it is: its guard is what says that it is still so.
-                let extra = (*also).clone();
+                let write = Change::new().replace(&guard, twin.encode()).and((*also).clone());
                 let job = Job::Ask { call, request: Request::Configure(revision, also) };
-                return self.write_changed(job, &guard, None, extra, fx);
+                return self.write_and_tell(job, write, None, generation, fx);
             }
             Plan::Write { patch, then, refused } => (patch, then, refused),
         };
@@ -71,8 +72,8 @@ impl Device {
                 (None, Change::new())
             }
         };
-        let extra = (*also).clone().and(told);
+        let write = Change::new().replace(&guard, twin.encode()).and((*also).clone()).and(told);
         let job = Job::Ask { call, request: Request::Configure(revision, also) };
-        self.write_changed(job, &guard, notice, extra, fx);
+        self.write_and_tell(job, write, notice, generation, fx);
     }
 }

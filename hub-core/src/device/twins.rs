@@ -147,11 +147,12 @@ impl Device {
     ) {
         let guard = self.documents.twin.at(Key::twin(&self.address));
         let known = self.documents.session.get();
-        let (Cached::Known(_, twin), Some(guard), Some(_)) =
+        let (Cached::Known(_, twin), Some(guard), Some(identity)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
             return self.not_found(call, what.request(if_match), fx);
         };
+        let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
         let digital = Digital::before(&self.setup, &self.address, known, twin);
         match what.apply(twin, if_match.as_deref(), now, limits) {
@@ -162,9 +163,10 @@ impl Device {
                     Write::PatchWith(_, also) => (**also).clone(),
                     _ => Change::new(),
                 };
+                let write = Change::new().replace(&guard, twin.encode());
+                let write = write.and(also).and(found).and(told);
                 let job = Job::Ask { call, request: what.request(if_match) };
-                let extra = also.and(found).and(told);
-                self.write_changed(job, &guard, notice_of(&change), extra, fx);
+                self.write_and_tell(job, write, notice_of(&change), generation, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {
@@ -176,38 +178,30 @@ impl Device {
                     return fx.answer(call, Answer::Twin(twin.clone()));
                 };
                 // The twin is written as it is: its guard is what says that it is still there.
-                let also = (**also).clone();
+                let write = Change::new().replace(&guard, twin.encode()).and((**also).clone());
                 let job = Job::Ask { call, request: what.request(if_match) };
-                self.write_changed(job, &guard, None, also, fx);
+                self.write_and_tell(job, write, None, generation, fx);
             }
             Err(error) => fx.fail(call, error),
         }
     }
 
-    /// Writes the twin as it was changed in place, in one with what else the change makes true. Tells
-    /// the device of it, wherever that is connected.
-    pub(super) fn write_changed(
+    /// Writes a twin, and tells the device of what was written, wherever that is connected.
+    pub(super) fn write_and_tell(
         &mut self,
         job: Job,
-        guard: &DocumentRef,
+        mut write: Change,
         notice: Option<(u64, Bytes)>,
-        extra: Change,
+        generation: u64,
         fx: &mut Effects,
     ) {
-        let (Some(twin), Some(identity)) =
-            (self.documents.twin.get(), self.documents.identity.get())
-        else {
-            return;
-        };
-        let generation = identity.generation();
-        let mut write = Change::new().replace(guard, twin.encode());
         if let Some((version, patch)) = notice.clone() {
             write = self.require_session(write);
             write = self.tell(write, |of, epoch| {
                 Post::Desired(of, Connection { generation, epoch }, version, patch)
             });
         }
-        self.write(job, write.and(extra), After::TwinWritten { notice }, fx);
+        self.write(job, write, After::TwinWritten { notice }, fx);
     }
 }
 
