@@ -13,7 +13,7 @@ use crate::frame::{Interest, Outbound};
 use crate::id::{CallId, LinkId, Tag};
 use crate::inbox::{Connection, Post};
 use crate::limits::Limits;
-use crate::store::{Change, DocumentRef, Key};
+use crate::store::{Change, Key};
 use crate::time::Timestamp;
 use crate::twin::{DigitalPatch, Patch, ServicePatch, Twin, TwinChange};
 

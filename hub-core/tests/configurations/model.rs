@@ -24,6 +24,8 @@ enum Step {
     Delete(u8),
     Tag(u8, u8),
     Register(u8),
+    /// A node stops at once, and another one begins.
+    Crash(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -34,6 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u8..4).prop_map(Step::Delete),
         4 => (0..DEVICES, 0_u8..3).prop_map(|(device, site)| Step::Tag(device, site)),
         2 => (0..DEVICES).prop_map(Step::Register),
+        1 => (0_usize..2).prop_map(Step::Crash),
     ]
 }
 
@@ -57,13 +60,13 @@ fn expected(known: &BTreeMap<u8, Known>, site: Option<u8>) -> (Value, usize) {
 
 async fn run(steps: Vec<Step>) {
     let world = World::with(|limits| limits.configuration_page_max = 2);
-    let nodes = [
-        world.set_up(|builder| builder.node(hub_core::NodeId::new("a").unwrap())),
-        world.set_up(|builder| builder.node(hub_core::NodeId::new("b").unwrap())),
-    ];
+    let begin =
+        |name: String| world.set_up(|builder| builder.node(hub_core::NodeId::new(&name).unwrap()));
+    let mut nodes = [begin("a".to_owned()), begin("b".to_owned())];
     let (mut known, mut sites) = (BTreeMap::new(), BTreeMap::new());
     for (number, step) in steps.into_iter().enumerate() {
-        let hub = &nodes[number % 2];
+        let hub = nodes[number % 2].clone();
+        let hub = &hub;
         match step {
             Step::Put { name, priority, site, settings } => {
                 let target = site.map_or("*".to_owned(), |site| format!("tags.site = {site}"));
@@ -82,6 +85,7 @@ async fn run(steps: Vec<Step>) {
                     }
                 }
             }
+            Step::Crash(node) => nodes[node] = begin(format!("n{number}")),
             Step::Delete(name) => {
                 if known.remove(&name).is_some() {
                     hub.configurations().delete(&id(&format!("c{name}")), None).await.unwrap();
