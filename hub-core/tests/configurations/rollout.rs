@@ -1,6 +1,7 @@
 //! What becomes of twins when configurations come, change and go; and when twins do.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hub_core::Clock as _;
@@ -11,8 +12,9 @@ use hub_core::engine::{DeviceClient, DeviceEvent, QueryRows};
 use hub_core::frame::Interest;
 use hub_core::id::SequenceNumber;
 use hub_core::registry::IfMatch;
-use hub_core::store::{Ask, Batch, BatchId, Change, Kind, Outcome, QueueId, Record, Store};
-use hub_core::twin::{ServicePatch, Twin};
+use hub_core::store::{Ask, Batch, BatchId, Change, Kind, Outcome, Push, QueueId, Record, Store};
+use hub_core::time::Timestamp;
+use hub_core::twin::ServicePatch;
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -217,7 +219,9 @@ async fn a_sweep_finds_what_no_sign_told_of() {
 }
 
 async fn commit(world: &World, change: Change) {
-    let batch = Batch { id: BatchId(1), changes: vec![change], nudges: Vec::new() };
+    static BATCHES: AtomicU64 = AtomicU64::new(1);
+    let id = BatchId(BATCHES.fetch_add(1, Ordering::Relaxed).into());
+    let batch = Batch { id, changes: vec![change], nudges: Vec::new() };
     let outcomes = world.store.commit(&batch).await.unwrap();
     assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");
 }
@@ -227,22 +231,34 @@ async fn a_full_backlog_holds_up_nobody() {
     let world = World::with(|limits| {
         limits.configuration_backlog_max = 1;
         limits.configuration_page_max = 1;
-        limits.configuration_twins_in_flight_max = 1;
     });
     let hub = world.start();
-    make(&hub, spec("c1", "*", json!({"a": 1}))).await;
-    for n in 0..20 {
-        let name = format!("d{n}");
-        create(&hub, &name).await;
-        tag(&hub, &name, json!({"n": n})).await;
+    make(&hub, spec("all", "*", json!({"a": 1}))).await;
+    make(&hub, spec("some", "IS_DEFINED(tags.n) OR properties.reported.n = 1", json!({"b": 1})))
+        .await;
+    // The one place is taken, by something that nobody takes away.
+    let queue = QueueId::configure();
+    let (visible, deadline, body) = (Timestamp::MAX, Timestamp::MAX, "".into());
+    let block = Push { queue: queue.clone(), capacity: 1, visible, deadline, body };
+    commit(&world, Change::new().push(block)).await;
+    for name in ["d0", "d1", "d2"] {
+        create(&hub, name).await;
     }
-    eventually(|| async {
-        world.clock.advance(Duration::from_secs(1));
-        counts(&hub, "c1").await["appliedCount"] == 20
-    })
-    .await;
-    let depth = world.store.read(&[Ask::Depth(QueueId::configure())]).await.unwrap();
-    assert!(matches!(depth[0], Some(Record::Depth(0 | 1))), "{depth:?}");
-    let twin = hub.registry().twin(&address("d7")).await.unwrap().twin;
-    assert_eq!(Twin::decode(&twin.encode()).unwrap(), twin);
+    tag(&hub, "d0", json!({"n": 1})).await;
+    let mut device = hub.device(&address("d1")).await.unwrap();
+    device.report(r#"{"n":1}"#).await.unwrap();
+    for (name, count) in [("d0", 2), ("d1", 2), ("d2", 1)] {
+        assert_eq!(statuses(&hub, name).await.as_object().unwrap().len(), count, "{name}");
+        assert_eq!(desired(&hub, name).await, json!({}));
+    }
+    commit(&world, Change::new().clear(queue)).await;
+    for (name, want) in
+        [("d0", json!({"a": 1, "b": 1})), ("d1", json!({"a": 1, "b": 1})), ("d2", json!({"a": 1}))]
+    {
+        eventually(|| async {
+            world.clock.advance(Duration::from_secs(1));
+            desired(&hub, name).await == want
+        })
+        .await;
+    }
 }
