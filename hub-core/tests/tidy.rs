@@ -11,7 +11,7 @@
 //! | 5 | `node` |
 //! | 4 | `device`, `job` |
 //! | 3 | `configuration` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route`, `quota` |
 //! | 1 | `security`, `query` |
 //! | 0 | the data of `store` and `blob`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
@@ -40,7 +40,7 @@ fn floor(module: &str) -> Option<u8> {
         "device" | "job" => 4,
         "configuration" => 3,
         "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster"
-        | "route" => 2,
+        | "route" | "quota" => 2,
         "security" | "query" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,
