@@ -224,6 +224,9 @@ pub(super) fn work_of<'a>(actor: Actor<'_>, action: Action<'a>, bytes: usize) ->
         Action::ReadRegistry => (Operation::Registry, None, 1),
         Action::QueryTwins => (Operation::Query, None, 1),
         Action::ReadJobs | Action::WriteJob(_) => (Operation::Job, None, 1),
+        Action::ReadConfigurations | Action::WriteConfiguration(_) => {
+            (Operation::Configuration, None, 1)
+        }
         _ => return None,
     };
     Some(Work { operation, device, count, blocks })

@@ -104,7 +104,7 @@ async fn patch(mut call: Call) -> Answer {
         Some(IfMatch::Etag(etag)) => Some(etag),
         _ => None,
     };
-    call.allow(Action::WriteTwin(&address)).await?;
+    call.allow_bytes(Action::WriteTwin(&address), body.len()).await?;
     let twin = call.hub().patch_digital_twin(&address, patch, etag.as_deref()).await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
@@ -141,7 +141,7 @@ async fn invoke(mut call: Call) -> Answer {
     )
     .map_err(|problem| problem.nested(None))?;
     let body = call.read_body(call.limits().method_payload_bytes_max).await?;
-    call.allow(Action::InvokeMethod(&address, &name)).await?;
+    call.allow_bytes(Action::InvokeMethod(&address, &name), body.len()).await?;
     let request = MethodCall::new(&name)
         .with_payload(if body.is_empty() { "null".into() } else { body })
         .with_response_timeout(waits.patience())
