@@ -70,6 +70,26 @@ pub enum ErrorKind {
     /// The address is that of no folder of the hub's store of files, it has no right to it, or what
     /// has to be there is not.
     BlobFolderInvalid,
+    /// There is no such configuration.
+    ConfigurationNotFound,
+    /// There is a configuration of this id.
+    ConfigurationAlreadyExists,
+    /// There are as many configurations as may be.
+    TooManyConfigurations,
+    /// The target condition of a configuration is none.
+    ConfigurationTargetInvalid,
+    /// The content of a configuration cannot be applied.
+    ConfigurationContentInvalid,
+    /// The content of a configuration cannot be changed.
+    ConfigurationContentImmutable,
+    /// A metric of a configuration is no query that can be counted.
+    ConfigurationMetricInvalid,
+    /// A patch of a digital twin is no JSON patch of properties and components.
+    DigitalTwinPatchInvalid,
+    /// A patch of a digital twin names what cannot be there, or is not there.
+    DigitalTwinPathInvalid,
+    /// A patch of a digital twin has a value that cannot be there.
+    DigitalTwinValueInvalid,
     /// The consumer group or partition does not exist.
     NoSuchPartition,
     /// The credentials are missing, wrong or expired.

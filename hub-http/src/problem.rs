@@ -75,6 +75,22 @@ impl Code {
             ErrorKind::TooManyJobs => Self(429_004, "ThrottlingMaxActiveJobCountExceeded"),
             ErrorKind::RegistryJobActive => Self(403_003, "JobQuotaExceeded"),
             ErrorKind::BlobFolderInvalid => Self(400_008, "BlobContainerValidationError"),
+            ErrorKind::ConfigurationNotFound => Self(404_301, "ConfigurationNotFound"),
+            ErrorKind::ConfigurationAlreadyExists => Self(409_401, "ConfigurationAlreadyExists"),
+            ErrorKind::TooManyConfigurations => Self(413_101, "ConfigurationCountLimitExceeded"),
+            ErrorKind::ConfigurationTargetInvalid => {
+                Self(400_401, "InvalidConfigurationTargetCondition")
+            }
+            ErrorKind::ConfigurationContentInvalid => Self(400_402, "InvalidConfigurationContent"),
+            ErrorKind::ConfigurationContentImmutable => {
+                Self(400_403, "CannotModifyImmutableConfigurationContent")
+            }
+            ErrorKind::ConfigurationMetricInvalid => {
+                Self(400_404, "InvalidConfigurationCustomMetricsQuery")
+            }
+            ErrorKind::DigitalTwinPatchInvalid => Self(400_505, "InvalidDigitalTwinJsonPatch"),
+            ErrorKind::DigitalTwinValueInvalid => Self(400_506, "InvalidDigitalTwinPayload"),
+            ErrorKind::DigitalTwinPathInvalid => Self(400_508, "InvalidDigitalTwinPatchPath"),
             ErrorKind::NoSuchPartition => Self::NOT_FOUND,
             ErrorKind::Unauthorized => Self::UNAUTHORIZED,
             ErrorKind::Forbidden => Self::FORBIDDEN,
@@ -360,6 +376,16 @@ mod tests {
             (ErrorKind::TooManyJobs, 429),
             (ErrorKind::RegistryJobActive, 403),
             (ErrorKind::BlobFolderInvalid, 400),
+            (ErrorKind::ConfigurationNotFound, 404),
+            (ErrorKind::ConfigurationAlreadyExists, 409),
+            (ErrorKind::TooManyConfigurations, 413),
+            (ErrorKind::ConfigurationTargetInvalid, 400),
+            (ErrorKind::ConfigurationContentInvalid, 400),
+            (ErrorKind::ConfigurationContentImmutable, 400),
+            (ErrorKind::ConfigurationMetricInvalid, 400),
+            (ErrorKind::DigitalTwinPatchInvalid, 400),
+            (ErrorKind::DigitalTwinValueInvalid, 400),
+            (ErrorKind::DigitalTwinPathInvalid, 400),
             (ErrorKind::NoSuchPartition, 404),
             (ErrorKind::Unauthorized, 401),
             (ErrorKind::Forbidden, 403),

@@ -1,5 +1,6 @@
 //! The schemas of the documents, for the description of the routes.
 
+mod configurations;
 mod registry_jobs;
 mod routing;
 
@@ -90,6 +91,7 @@ pub(crate) fn all() -> Value {
             "capabilities": one("Capabilities"),
             "deviceScope": text(),
             "parentScopes": list(text()),
+            "configurations": object(),
             "tags": object(),
         })),
         "TwinPatch": shape(&[], json!({
@@ -249,7 +251,7 @@ pub(crate) fn all() -> Value {
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
     });
-    for more in [routing::all(), registry_jobs::all()] {
+    for more in [routing::all(), registry_jobs::all(), configurations::all()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
             all.extend(more);
         }

@@ -15,6 +15,7 @@
 
 mod cache;
 mod calls;
+mod configure;
 mod decide;
 mod effect;
 pub(crate) mod events;
@@ -38,7 +39,9 @@ use self::calls::Away;
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
+pub(crate) use self::staging::is_hint;
 pub use self::staging::{Staged, Staging};
+use crate::configuration::Deployed;
 use crate::delivery::Mailbox;
 use crate::error::CloseReason;
 use crate::frame::{Inbound, Interest, Outbound, Subscriptions};
@@ -62,6 +65,8 @@ pub struct Setup {
     pub partitions: u16,
     /// Where events go.
     pub routing: Arc<Routing>,
+    /// The configurations in force.
+    pub configurations: Arc<Deployed>,
 }
 
 /// A live connection.
@@ -109,6 +114,8 @@ pub struct Device {
     mute_feedback: bool,
     /// The job in hand has met a full inbox of another node.
     mute_posts: bool,
+    /// The job in hand has met a full queue of twins to configure.
+    mute_configuring: bool,
 }
 
 /// How long after a failed claim the next is tried.
@@ -138,6 +145,7 @@ impl Device {
             rounds: 0,
             mute_feedback: false,
             mute_posts: false,
+            mute_configuring: false,
         }
     }
 
@@ -148,7 +156,8 @@ impl Device {
         Change::new().append(partition, now, events)
     }
 
-    /// From now on events go elsewhere. What was decided before stays.
+    /// From now on events go elsewhere, or there are other configurations. What was decided before
+    /// stays.
     pub(crate) fn configure(&mut self, setup: Arc<Setup>) {
         self.setup = setup;
     }

@@ -69,6 +69,7 @@ impl Device {
                 self.rounds = 0;
                 self.mute_feedback = false;
                 self.mute_posts = false;
+                self.mute_configuring = false;
             }
             self.decide(job, fx);
             self.fresh = false;

@@ -30,11 +30,13 @@ pub enum Kind {
     Setting = 6,
     /// A job over many devices, or over the registry, by its id.
     Job = 7,
+    /// A configuration of many devices or modules, by its id.
+    Configuration = 8,
 }
 
 impl Kind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Identity,
         Self::Twin,
         Self::Session,
@@ -42,6 +44,7 @@ impl Kind {
         Self::Cursor,
         Self::Setting,
         Self::Job,
+        Self::Configuration,
     ];
 }
 
@@ -108,11 +111,13 @@ pub enum QueueKind {
     Job = 8,
     /// Devices of a job: those it has to do with, and those that are done.
     JobDevice = 9,
+    /// Twins that configurations are to be applied to.
+    Configure = 10,
 }
 
 impl QueueKind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Mailbox,
         Self::Inbox,
         Self::FeedbackPending,
@@ -122,6 +127,7 @@ impl QueueKind {
         Self::FileNotification,
         Self::Job,
         Self::JobDevice,
+        Self::Configure,
     ];
 }
 
@@ -169,6 +175,12 @@ impl QueueId {
     #[must_use]
     pub fn jobs() -> Self {
         Self { kind: QueueKind::Job, id: "".into() }
+    }
+
+    /// Twins that configurations are to be applied to.
+    #[must_use]
+    pub fn configure() -> Self {
+        Self { kind: QueueKind::Configure, id: "".into() }
     }
 
     /// The hub's file notifications.

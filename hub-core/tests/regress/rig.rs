@@ -54,7 +54,8 @@ impl Rig {
         let machine = |node: &str| {
             let node = NodeId::new(node).unwrap();
             let (limits, routing) = (limits.clone(), Arc::default());
-            let setup = Setup { limits, node, partitions: 1, routing };
+            let configurations = Arc::default();
+            let setup = Setup { limits, node, partitions: 1, routing, configurations };
             Device::new(Arc::new(setup), address.clone())
         };
         let machines = vec![machine("a"), machine("b")];

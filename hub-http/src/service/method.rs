@@ -94,18 +94,29 @@ async fn invoke(mut call: Call) -> Answer {
 }
 
 /// How long to wait, for what.
-struct Waits {
+pub(super) struct Waits {
     response: Duration,
-    connect: Duration,
+    pub(super) connect: Duration,
 }
 
 impl Waits {
     /// How long an answer is really waited for.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         self.response.saturating_sub(EARLY).max(EARLY)
     }
 
     fn of(request: &Request<'_>, limits: &Limits) -> Result<Self, Problem> {
+        let (response, connect) =
+            (request.response_timeout_in_seconds, request.connect_timeout_in_seconds);
+        Self::new(response, connect, limits)
+    }
+
+    /// Of seconds; what is absent is as usual.
+    pub(super) fn new(
+        response: Option<u64>,
+        connect: Option<u64>,
+        limits: &Limits,
+    ) -> Result<Self, Problem> {
         let check =
             |name: &str, given: Option<u64>, default: Duration, min: Duration, max: Duration| {
                 let wait = given.map_or(default, Duration::from_secs);
@@ -120,14 +131,14 @@ impl Waits {
         Ok(Self {
             response: check(
                 "responseTimeoutInSeconds",
-                request.response_timeout_in_seconds,
+                response,
                 limits.method_response_timeout_default,
                 limits.method_response_timeout_min,
                 limits.method_response_timeout_max,
             )?,
             connect: check(
                 "connectTimeoutInSeconds",
-                request.connect_timeout_in_seconds,
+                connect,
                 Duration::ZERO,
                 Duration::ZERO,
                 limits.method_connect_timeout_max,
@@ -150,7 +161,7 @@ fn answer(reply: &MethodReply) -> Vec<u8> {
 
 /// Errors of a call have the newer body, except that no such identity has the one by which the
 /// Node SDK knows it.
-fn problem(error: HubError, waits: &Waits) -> Problem {
+pub(super) fn problem(error: HubError, waits: &Waits) -> Problem {
     let timeout = match error.kind() {
         ErrorKind::DeviceNotFound | ErrorKind::ModuleNotFound => return error.into(),
         ErrorKind::DeviceNotOnline => Some(waits.connect.as_secs()),
