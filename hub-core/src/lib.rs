@@ -1,6 +1,7 @@
 //! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
 
 pub mod blob;
+pub mod bulk;
 pub mod configuration;
 #[cfg(feature = "conformance")]
 pub mod conformance;

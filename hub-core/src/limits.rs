@@ -184,6 +184,15 @@ pub struct Limits {
     pub bulk_max: usize,
     /// Largest page of a listing.
     pub list_page_max: u32,
+    /// Longest line of a file that is imported, in bytes. An exported line has the twin's metadata,
+    /// which may be ten times as long as its values.
+    pub import_line_bytes_max: usize,
+    /// Most lines that an import takes at once; between two batches it notes how far it came.
+    pub import_batch_max: usize,
+    /// Most devices that an import or a bulk request works on at the same time.
+    pub import_at_once_max: usize,
+    /// How long a node that works on an import or an export keeps it without a sign.
+    pub registry_job_tenure: Duration,
     /// Longest status reason in characters.
     pub status_reason_max: usize,
 
@@ -363,6 +372,10 @@ impl Default for Limits {
             modules_per_device_max: 50,
             bulk_max: 100,
             list_page_max: 1000,
+            import_line_bytes_max: 4 * mib,
+            import_batch_max: 256,
+            import_at_once_max: 16,
+            registry_job_tenure: secs(60),
             status_reason_max: 128,
             routes_max: 100,
             endpoints_max: 10,

@@ -9,7 +9,7 @@
 //! | 7 | `engine` |
 //! | 6 | the traits of `store` and `blob`, and what helps to implement them; `endpoint` |
 //! | 5 | `node` |
-//! | 4 | `device`, `job` |
+//! | 4 | `device`, `job`, `bulk` |
 //! | 3 | `configuration` |
 //! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route`, `quota` |
 //! | 1 | `security`, `query` |
@@ -37,7 +37,7 @@ fn floor(module: &str) -> Option<u8> {
         "store" | "blob" => 0,
         "endpoint" => 6,
         "node" => 5,
-        "device" | "job" => 4,
+        "device" | "job" | "bulk" => 4,
         "configuration" => 3,
         "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster"
         | "route" | "quota" => 2,
@@ -49,8 +49,18 @@ fn floor(module: &str) -> Option<u8> {
 
 /// What stands on floor 6, and everybody above may know: the traits of stores and of files, and what
 /// helps the authors of stores.
-const STORE_TRAITS: [&str; 9] =
-    ["Store", "Query", "Held", "Nudged", "Nudges", "OneLock", "Shapes", "BlobStore", "BlobReader"];
+const STORE_TRAITS: [&str; 10] = [
+    "Store",
+    "Query",
+    "Held",
+    "Nudged",
+    "Nudges",
+    "OneLock",
+    "Shapes",
+    "BlobStore",
+    "BlobReader",
+    "BlobWriter",
+];
 
 /// The file of the second trait, which stands on floor 6 with all that it takes and gives.
 const STORE_QUERY: &str = "store/query.rs";

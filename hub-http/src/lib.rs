@@ -99,6 +99,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         service::jobs::ROUTES,
         service::configurations::ROUTES,
         service::registry::ROUTES,
+        service::registry_jobs::ROUTES,
         service::bulk::ROUTES,
         service::twin::ROUTES,
         service::method::ROUTES,

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hub_core::bulk::RecordError;
 use hub_core::error::{ErrorKind, HubError};
 use hub_core::hello::Refusal;
 use hub_core::time::Timestamp;
@@ -88,6 +89,8 @@ impl Code {
             ErrorKind::DigitalTwinPatchInvalid => Self(400_505, "InvalidDigitalTwinJsonPatch"),
             ErrorKind::DigitalTwinValueInvalid => Self(400_506, "InvalidDigitalTwinPayload"),
             ErrorKind::DigitalTwinPathInvalid => Self(400_508, "InvalidDigitalTwinPatchPath"),
+            ErrorKind::RegistryJobActive => Self(403_003, "JobQuotaExceeded"),
+            ErrorKind::BlobFolderInvalid => Self(400_008, "BlobContainerValidationError"),
             ErrorKind::NoSuchPartition => Self::NOT_FOUND,
             ErrorKind::Unauthorized => Self::UNAUTHORIZED,
             ErrorKind::Forbidden => Self::FORBIDDEN,
@@ -259,6 +262,17 @@ impl From<HubError> for Problem {
     }
 }
 
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        let code = match &error {
+            RecordError::Missing(_) => Code::ARGUMENT_NULL,
+            RecordError::TooLong(_) => Code::TOO_LARGE,
+            _ => Code::ARGUMENT,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<hub_core::twin::TwinError> for Problem {
     fn from(error: hub_core::twin::TwinError) -> Self {
         HubError::from(error).into()
@@ -370,6 +384,8 @@ mod tests {
             (ErrorKind::DigitalTwinPatchInvalid, 400),
             (ErrorKind::DigitalTwinValueInvalid, 400),
             (ErrorKind::DigitalTwinPathInvalid, 400),
+            (ErrorKind::RegistryJobActive, 403),
+            (ErrorKind::BlobFolderInvalid, 400),
             (ErrorKind::NoSuchPartition, 404),
             (ErrorKind::Unauthorized, 401),
             (ErrorKind::Forbidden, 403),
@@ -410,6 +426,32 @@ mod tests {
             (403, &"IotHubQuotaExceeded".parse().unwrap())
         );
         assert_eq!(headers[RETRY_AFTER], "7");
+    }
+
+    #[test]
+    fn the_log_of_an_import_has_the_same_numbers() {
+        for kind in [
+            ErrorKind::ArgumentInvalid,
+            ErrorKind::DeviceNotFound,
+            ErrorKind::ModuleNotFound,
+            ErrorKind::DeviceAlreadyExists,
+            ErrorKind::ModuleAlreadyExists,
+            ErrorKind::PreconditionFailed,
+            ErrorKind::TwinTooLarge,
+            ErrorKind::TooManyModules,
+            ErrorKind::Forbidden,
+            ErrorKind::Busy,
+            ErrorKind::Throttled,
+            ErrorKind::Unavailable,
+            ErrorKind::Internal,
+        ] {
+            assert_eq!(hub_core::bulk::number_of(kind), Code::of(kind).0, "{kind:?}");
+        }
+        for error in
+            [RecordError::Missing("id"), RecordError::invalid("why"), RecordError::TooLong(1)]
+        {
+            assert_eq!(error.number(), Problem::from(error.clone()).code().0, "{error:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Kits that tell the author of a store or a transport whether it keeps the contract (feature
-//! `conformance`).
+//! Kits that tell the author of a store, a transport or a store of files whether it keeps the contract
+//! (feature `conformance`).
 //!
 //! A store's tests need a [`Fixture`](store::Fixture), which opens fresh stores, and one line:
 //!
@@ -27,6 +27,7 @@
     reason = "a test kit fails by panicking"
 )]
 
+pub mod blob;
 pub mod query;
 pub mod store;
 pub mod transport;

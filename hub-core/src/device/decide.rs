@@ -116,6 +116,9 @@ impl Device {
                 self.write_twin(call, Write::Digital(patch), if_match, fx);
             }
             Request::Configure(revision, also) => self.make_configured(call, revision, also, fx),
+            Request::ReplaceTwinWith(content, if_match, also) => {
+                self.write_twin(call, Write::ReplaceWith(content, also), if_match, fx);
+            }
             Request::Receive(lock_ms) => {
                 let lock = Duration::from_millis(lock_ms);
                 self.jobs.push_front(Job::Ask { call, request: Request::Receive(lock_ms) });

@@ -45,6 +45,8 @@ pub enum Request {
     PatchTwinWith(ServicePatch, Option<String>, Box<Change>),
     /// Replace tags and desired properties, if the twin has this etag.
     ReplaceTwin(ServicePatch, Option<String>),
+    /// The same, in one with another change, as [`Request::PatchTwinWith`].
+    ReplaceTwinWith(ServicePatch, Option<String>, Box<Change>),
     /// Change the digital twin, if the twin has this etag.
     PatchDigitalTwin(DigitalPatch, Option<String>),
     /// Make the twin what the configurations say, known at least up to this revision; in one with

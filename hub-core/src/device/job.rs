@@ -151,6 +151,7 @@ impl Job {
                 Request::PatchTwin(..)
                 | Request::PatchTwinWith(..)
                 | Request::ReplaceTwin(..)
+                | Request::ReplaceTwinWith(..)
                 | Request::PatchDigitalTwin(..)
                 | Request::Configure(..) => &[Slot::Identity, Slot::Session, Slot::Twin],
                 Request::Repair(_) if needs_twin(routing, EventSource::ConnectionState) => {

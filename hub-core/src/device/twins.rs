@@ -24,6 +24,8 @@ pub(super) enum Write {
     /// In one with another change.
     PatchWith(ServicePatch, Box<Change>),
     Replace(ServicePatch),
+    /// The same for a replacement.
+    ReplaceWith(ServicePatch, Box<Change>),
     Digital(DigitalPatch),
 }
 
@@ -33,7 +35,15 @@ impl Write {
             Self::Patch(patch) => Request::PatchTwin(patch, if_match),
             Self::PatchWith(patch, also) => Request::PatchTwinWith(patch, if_match, also),
             Self::Replace(patch) => Request::ReplaceTwin(patch, if_match),
+            Self::ReplaceWith(patch, also) => Request::ReplaceTwinWith(patch, if_match, also),
             Self::Digital(patch) => Request::PatchDigitalTwin(patch, if_match),
+        }
+    }
+
+    fn also(&self) -> Option<&Change> {
+        match self {
+            Self::PatchWith(_, also) | Self::ReplaceWith(_, also) => Some(also),
+            Self::Patch(_) | Self::Replace(_) | Self::Digital(_) => None,
         }
     }
 
@@ -48,7 +58,9 @@ impl Write {
             Self::Patch(patch) | Self::PatchWith(patch, _) => {
                 twin.patch(patch, etag, now, limits)?
             }
-            Self::Replace(content) => twin.replace(content, etag, now, limits)?,
+            Self::Replace(content) | Self::ReplaceWith(content, _) => {
+                twin.replace(content, etag, now, limits)?
+            }
             Self::Digital(patch) => {
                 let patch = patch.resolve(twin, limits)?;
                 twin.patch(&patch, etag, now, limits)?
@@ -159,10 +171,7 @@ impl Device {
             Ok(change) if !change.is_empty() => {
                 let told = twin_changed(&self.setup, &self.address, &change, digital, twin);
                 let found = retargeted(&self.setup, &self.address, twin, self.mute_configuring);
-                let also = match &what {
-                    Write::PatchWith(_, also) => (**also).clone(),
-                    _ => Change::new(),
-                };
+                let also = what.also().cloned().unwrap_or_default();
                 let write = Change::new().replace(&guard, twin.encode());
                 let write = write.and(also).and(found).and(told);
                 let job = Job::Ask { call, request: what.request(if_match) };
@@ -174,11 +183,11 @@ impl Device {
                 self.jobs.push_front(Job::Ask { call, request: what.request(if_match) });
             }
             Ok(_) => {
-                let Write::PatchWith(_, also) = &what else {
+                let Some(also) = what.also().cloned() else {
                     return fx.answer(call, Answer::Twin(twin.clone()));
                 };
                 // The twin is written as it is: its guard is what says that it is still there.
-                let write = Change::new().replace(&guard, twin.encode()).and((**also).clone());
+                let write = Change::new().replace(&guard, twin.encode()).and(also);
                 let job = Job::Ask { call, request: what.request(if_match) };
                 self.write_and_tell(job, write, None, generation, fx);
             }

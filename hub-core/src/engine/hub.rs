@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::builder::HubBuilder;
+use super::bulk;
 use super::configurations;
 use super::core::Core;
 use super::jobs;
@@ -121,8 +122,8 @@ impl Hub {
         let hub = Self { inner, _owner: Some(owner) };
         let workers = routing::start(&hub);
         lock(&hub.inner.workers).extend(workers);
-        let (jobs, configurations) = (jobs::start(&hub), configurations::start(&hub));
-        lock(&hub.inner.workers).extend([jobs, configurations]);
+        let workers = [jobs::start(&hub), bulk::start(&hub), configurations::start(&hub)];
+        lock(&hub.inner.workers).extend(workers);
         hub
     }
 

@@ -266,6 +266,17 @@ impl Hub {
         self.write_twin(of, request).await
     }
 
+    /// The same, in one with another change: both happen or neither.
+    pub(super) async fn replace_twin_with(
+        &self,
+        of: &Address,
+        content: ServicePatch,
+        if_match: Option<String>,
+        also: Change,
+    ) -> Result<Twin, HubError> {
+        self.write_twin(of, Request::ReplaceTwinWith(content, if_match, Box::new(also))).await
+    }
+
     async fn write_twin(&self, of: &Address, request: Request) -> Result<Twin, HubError> {
         let counted = Counted::new(&self.core().meter, Meter::twin_written);
         match counted.end(self.ask(of, request, self.limits().call_timeout).await)? {

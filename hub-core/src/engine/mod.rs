@@ -14,6 +14,7 @@
 mod admit;
 mod asking;
 mod builder;
+mod bulk;
 mod clock;
 mod committer;
 mod configurations;
@@ -51,6 +52,9 @@ mod turn;
 mod uploads;
 
 pub use self::builder::{BuildError, HubBuilder, PARTITIONS_DEFAULT, PARTITIONS_MAX};
+pub use self::bulk::{
+    ExportJobSpec, ExportOptions, ImportJobSpec, ImportResult, Imported, RegistryJobs,
+};
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::configurations::{ConfigurationState, Configurations, MetricState, QueryTrial};
 pub use self::device_client::{DeviceClient, DeviceEvent};

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::hub::Hub;
 use super::throttle;
-use crate::blob::{BlobAccess, BlobAddress, BlobError, BlobName, BlobStore};
+use crate::blob::{
+    BlobAccess, BlobAddress, BlobError, BlobFolder, BlobName, BlobStore, FolderAddress,
+};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, DeviceId, SequenceNumber};
 use crate::quota::Operation;
@@ -59,7 +61,7 @@ impl Hub {
         self.core().blobs.as_ref()
     }
 
-    fn blob_store(&self) -> Result<&Arc<dyn BlobStore>, HubError> {
+    pub(super) fn blob_store(&self) -> Result<&Arc<dyn BlobStore>, HubError> {
         self.blobs()
             .ok_or_else(|| HubError::new(ErrorKind::NoBlobStore, "the hub has no store of files"))
     }
@@ -244,6 +246,22 @@ impl Hub {
             .address(blob, BlobAccess::Download, now, valid)
             .await
             .map_err(|error| failed(&error))?;
+        Ok((address, now.after(valid)))
+    }
+
+    /// An address of a folder of back ends, for imports and exports of the registry: one that lets its
+    /// holder read, write and delete what is in it for `Limits::upload_ttl`, where the store of files
+    /// can sign such.
+    ///
+    /// # Errors
+    /// `NoBlobStore`, `BlobStoreRefused`, `Unavailable`.
+    pub async fn folder_address(
+        &self,
+        folder: &BlobFolder,
+    ) -> Result<(FolderAddress, Timestamp), HubError> {
+        let (now, valid) = (self.now(), self.limits().upload_ttl);
+        let address = self.blob_store()?.folder_address(folder, now, valid).await;
+        let address = address.map_err(|error| failed(&error))?;
         Ok((address, now.after(valid)))
     }
 }

@@ -59,27 +59,21 @@ impl<'t> Cursor<'t> {
     pub(super) fn value(&mut self) -> Result<&'t str, NotJson> {
         let first = self.peek();
         let (begin, mut depth) = (self.at, 0_usize);
-        loop {
-            let Some(byte) = self.text.as_bytes().get(self.at) else { break };
+        while let Some(byte) = self.text.as_bytes().get(self.at) {
             match byte {
                 b'"' => self.string()?,
                 b'{' | b'[' => {
                     depth += 1;
                     self.at += 1;
-                    continue;
                 }
                 b'}' | b']' if depth > 0 => {
                     depth -= 1;
                     self.at += 1;
                 }
-                _ if depth > 0 => {
-                    self.at += 1;
-                    continue;
-                }
+                // What stands inside of brackets is passed over byte by byte.
+                _ if depth > 0 => self.at += 1,
                 b'}' | b']' | b',' | b':' => break,
-                _ => {
-                    self.scalar();
-                }
+                _ => self.scalar(),
             }
             if depth == 0 {
                 break;

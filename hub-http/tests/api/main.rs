@@ -23,6 +23,7 @@ mod methods;
 mod queries;
 mod quotas;
 mod registry;
+mod registry_jobs;
 mod rights;
 mod routing;
 mod tls;

@@ -138,6 +138,8 @@ named!(ErrorKind {
     "throttled": Self::Throttled,
     "quota_exceeded": Self::QuotaExceeded,
     "unavailable": Self::Unavailable,
+    "registry_job_active": Self::RegistryJobActive,
+    "blob_folder_invalid": Self::BlobFolderInvalid,
     "internal": Self::Internal,
 });
 
