@@ -65,11 +65,6 @@ pub enum ErrorKind {
     JobAlreadyExists,
     /// There are as many jobs as may be that have not ended.
     TooManyJobs,
-    /// A job over the registry goes on: there is one at a time.
-    RegistryJobActive,
-    /// The address is that of no folder of the hub's store of files, it has no right to it, or what
-    /// has to be there is not.
-    BlobFolderInvalid,
     /// There is no such configuration.
     ConfigurationNotFound,
     /// There is a configuration of this id.
@@ -90,6 +85,11 @@ pub enum ErrorKind {
     DigitalTwinPathInvalid,
     /// A patch of a digital twin has a value that cannot be there.
     DigitalTwinValueInvalid,
+    /// A job over the registry goes on: there is one at a time.
+    RegistryJobActive,
+    /// The address is that of no folder of the hub's store of files, it has no right to it, or what
+    /// has to be there is not.
+    BlobFolderInvalid,
     /// The consumer group or partition does not exist.
     NoSuchPartition,
     /// The credentials are missing, wrong or expired.

@@ -251,7 +251,7 @@ pub(crate) fn all() -> Value {
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
     });
-    for more in [routing::all(), registry_jobs::all(), configurations::all()] {
+    for more in [routing::all(), configurations::all(), registry_jobs::all()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
             all.extend(more);
         }

@@ -112,13 +112,13 @@ impl Device {
             Request::ReplaceTwin(patch, if_match) => {
                 self.write_twin(call, Write::Replace(patch), if_match, fx);
             }
-            Request::ReplaceTwinWith(patch, if_match, also) => {
-                self.write_twin(call, Write::ReplaceWith(patch, also), if_match, fx);
-            }
             Request::PatchDigitalTwin(patch, if_match) => {
                 self.write_twin(call, Write::Digital(patch), if_match, fx);
             }
             Request::Configure(revision, also) => self.make_configured(call, revision, also, fx),
+            Request::ReplaceTwinWith(content, if_match, also) => {
+                self.write_twin(call, Write::ReplaceWith(content, also), if_match, fx);
+            }
             Request::Receive(lock_ms) => {
                 let lock = Duration::from_millis(lock_ms);
                 self.jobs.push_front(Job::Ask { call, request: Request::Receive(lock_ms) });

@@ -251,17 +251,6 @@ impl Hub {
         self.write_twin(of, request).await
     }
 
-    /// The same, in one with another change: both happen or neither.
-    pub(super) async fn replace_twin_with(
-        &self,
-        of: &Address,
-        content: ServicePatch,
-        if_match: Option<String>,
-        also: Change,
-    ) -> Result<Twin, HubError> {
-        self.write_twin(of, Request::ReplaceTwinWith(content, if_match, Box::new(also))).await
-    }
-
     /// Changes the digital twin of a device: its desired properties, as a JSON patch names them; else
     /// as [`Hub::patch_twin`].
     ///
@@ -275,6 +264,17 @@ impl Hub {
     ) -> Result<Twin, HubError> {
         let request = Request::PatchDigitalTwin(patch, if_match.map(str::to_owned));
         self.write_twin(of, request).await
+    }
+
+    /// The same, in one with another change: both happen or neither.
+    pub(super) async fn replace_twin_with(
+        &self,
+        of: &Address,
+        content: ServicePatch,
+        if_match: Option<String>,
+        also: Change,
+    ) -> Result<Twin, HubError> {
+        self.write_twin(of, Request::ReplaceTwinWith(content, if_match, Box::new(also))).await
     }
 
     async fn write_twin(&self, of: &Address, request: Request) -> Result<Twin, HubError> {

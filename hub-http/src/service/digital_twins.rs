@@ -5,7 +5,6 @@ use axum::response::Response;
 use http::StatusCode;
 use hub_core::engine::Action;
 use hub_core::id::{Address, DeviceId};
-use hub_core::method::MethodCall;
 use hub_core::registry::IfMatch;
 use hub_core::security::Right;
 use hub_core::twin::DigitalPatch;
@@ -141,17 +140,9 @@ async fn invoke(mut call: Call) -> Answer {
     )
     .map_err(|problem| problem.nested(None))?;
     let body = call.read_body(call.limits().method_payload_bytes_max).await?;
-    call.allow_bytes(Action::InvokeMethod(&address, &name), body.len()).await?;
-    let request = MethodCall::new(&name)
-        .with_payload(if body.is_empty() { "null".into() } else { body })
-        .with_response_timeout(waits.patience())
-        .when_online_within(waits.connect);
-    match call.hub().invoke(&address, request).await {
-        Ok(reply) => {
-            let mut response = respond::json_text(StatusCode::OK, reply.payload);
-            respond::set(response.headers_mut(), STATUS, &reply.status.to_string());
-            Ok(response)
-        }
-        Err(error) => Err(method::problem(error, &waits)),
-    }
+    let payload = if body.is_empty() { "null".into() } else { body };
+    let reply = method::invoke_within(&call, &address, &name, payload, &waits).await?;
+    let mut response = respond::json_text(StatusCode::OK, reply.payload);
+    respond::set(response.headers_mut(), STATUS, &reply.status.to_string());
+    Ok(response)
 }

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::StatusCode;
 use hub_core::engine::Action;
 use hub_core::error::{ErrorKind, HubError};
+use hub_core::id::Address;
 use hub_core::limits::Limits;
 use hub_core::method::{MethodCall, MethodReply};
 use hub_core::security::Right;
@@ -75,33 +77,43 @@ async fn invoke(mut call: Call) -> Answer {
     let waits = Waits::of(&request, call.limits()).map_err(|p| p.nested(None))?;
     let method = request.method_name.as_deref().unwrap_or("");
     let payload = request.payload.map_or("null", RawValue::get);
+    let payload = Bytes::copy_from_slice(payload.as_bytes());
+    let reply = invoke_within(&call, &address, method, payload, &waits).await?;
+    Ok(respond::json_text(StatusCode::OK, answer(&reply).into()))
+}
+
+/// Calls a method within a time of which the wait for its turn is a part.
+pub(super) async fn invoke_within(
+    call: &Call,
+    address: &Address,
+    name: &str,
+    payload: Bytes,
+    waits: &Waits,
+) -> Result<MethodReply, Problem> {
     let began = Instant::now();
-    call.allow_bytes(Action::InvokeMethod(&address, method), payload.len()).await?;
+    call.allow_bytes(Action::InvokeMethod(address, name), payload.len()).await?;
     // What was spent on waiting for its turn is not there for waiting for the answer.
     let patience = waits.patience().checked_sub(began.elapsed()).filter(|left| *left >= EARLY);
     let Some(patience) = patience else {
         let message = "the time of the call was over before its turn came";
         return Err(HubError::new(ErrorKind::Throttled, message).into());
     };
-    let method = MethodCall::new(method)
-        .with_payload(payload.to_owned())
+    let method = MethodCall::new(name)
+        .with_payload(payload)
         .with_response_timeout(patience)
         .when_online_within(waits.connect);
-    match call.hub().invoke(&address, method).await {
-        Ok(reply) => Ok(respond::json_text(StatusCode::OK, answer(&reply).into())),
-        Err(error) => Err(problem(error, &waits)),
-    }
+    call.hub().invoke(address, method).await.map_err(|error| problem(error, waits))
 }
 
 /// How long to wait, for what.
 pub(super) struct Waits {
     response: Duration,
-    pub(super) connect: Duration,
+    connect: Duration,
 }
 
 impl Waits {
     /// How long an answer is really waited for.
-    pub(super) fn patience(&self) -> Duration {
+    fn patience(&self) -> Duration {
         self.response.saturating_sub(EARLY).max(EARLY)
     }
 
@@ -161,7 +173,7 @@ fn answer(reply: &MethodReply) -> Vec<u8> {
 
 /// Errors of a call have the newer body, except that no such identity has the one by which the
 /// Node SDK knows it.
-pub(super) fn problem(error: HubError, waits: &Waits) -> Problem {
+fn problem(error: HubError, waits: &Waits) -> Problem {
     let timeout = match error.kind() {
         ErrorKind::DeviceNotFound | ErrorKind::ModuleNotFound => return error.into(),
         ErrorKind::DeviceNotOnline => Some(waits.connect.as_secs()),
