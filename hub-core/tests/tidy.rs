@@ -47,8 +47,19 @@ fn floor(module: &str) -> Option<u8> {
 
 /// What stands on floor 5, and everybody above may know: the traits of stores and of files, and what
 /// helps the authors of stores.
-const STORE_TRAITS: [&str; 9] =
-    ["Store", "Query", "Held", "Nudged", "Nudges", "OneLock", "Shapes", "BlobStore", "BlobReader"];
+const STORE_TRAITS: [&str; 11] = [
+    "Store",
+    "Query",
+    "Held",
+    "Nudged",
+    "Nudges",
+    "OneLock",
+    "Shapes",
+    "QueueIndex",
+    "ItemTimes",
+    "BlobStore",
+    "BlobReader",
+];
 
 /// The file of the second trait, which stands on floor 5 with all that it takes and gives.
 const STORE_QUERY: &str = "store/query.rs";
