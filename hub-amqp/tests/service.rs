@@ -14,5 +14,7 @@ mod log;
 mod manners;
 #[path = "service/messages.rs"]
 mod messages;
+#[path = "service/slow.rs"]
+mod slow;
 #[path = "service/tokens.rs"]
 mod tokens;
