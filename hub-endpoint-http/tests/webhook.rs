@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hub_core::endpoint::{Endpoint as _, Failure, FailureKind, Outgoing};
@@ -103,6 +103,15 @@ impl Server {
 
     fn requests(&self) -> Vec<(String, String)> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// Waits for so many requests, by a real clock where that of the runtime stands still.
+    async fn asked(&self, requests: usize) {
+        let began = Instant::now();
+        while self.requests().len() < requests {
+            assert!(began.elapsed() < Duration::from_secs(60), "request {requests} does not come");
+            tokio::task::yield_now().await;
+        }
     }
 
     fn endpoint(&self) -> HttpEndpoint {
@@ -275,9 +284,7 @@ async fn a_batch_that_is_sent_one_by_one_ends_in_its_time() {
     let endpoint = server.endpoint_with(|config| config.timeout(Duration::from_secs(3600)));
     let batch = batch(&["a", "b", "c"]).within(Duration::from_secs(40));
     let delivery = tokio::spawn(async move { endpoint.deliver(&batch).await });
-    while server.requests().len() < 3 {
-        tokio::task::yield_now().await;
-    }
+    server.asked(3).await;
     tokio::time::advance(Duration::from_secs(40)).await;
     let failure = delivery.await.unwrap().unwrap_err();
     assert_eq!((failure.kind, failure.taken), (FailureKind::Timeout, 1), "{failure}");
@@ -291,9 +298,7 @@ async fn a_batch_that_hangs_as_a_whole_leaves_a_quarter_of_its_time() {
     let endpoint = server.endpoint_with(|config| config.timeout(Duration::from_secs(3600)));
     let batch = batch(&["a", "b"]).within(Duration::from_secs(40));
     let delivery = tokio::spawn(async move { endpoint.deliver(&batch).await });
-    while server.requests().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    server.asked(1).await;
     tokio::time::advance(Duration::from_secs(30)).await;
     let failure = delivery.await.unwrap().unwrap_err();
     assert_eq!((failure.kind, failure.taken), (FailureKind::Timeout, 0), "{failure}");

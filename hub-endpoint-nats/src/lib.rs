@@ -10,8 +10,8 @@
 //! hub whatever fails. Each has a `Nats-Msg-Id` made of the endpoint and the event's place, by which
 //! the stream drops what comes twice within its window for duplicates.
 //!
-//! A batch is left when the time that the hub gives for it (`Limits::endpoint_timeout`) would not be
-//! enough for one more acknowledgement; the rest comes with the next.
+//! A batch is left when of the time that the hub gives for it (`Limits::endpoint_timeout`) there is
+//! less than an acknowledgement may take, or a quarter; the rest comes with the next.
 //!
 //! ```no_run
 //! use hub_endpoint_nats::{NatsEndpoint, NatsEndpointConfig};
@@ -192,13 +192,14 @@ impl Endpoint for NatsEndpoint {
         let kept = self.connection.lock().await.take();
         let began = Instant::now();
         let left = || batch.within.saturating_sub(began.elapsed());
+        // One that is cut off costs the connection, so none is begun without time for it.
+        let needed = self.config.timeout.min(batch.within / 4);
         let connection = match kept {
             Some(connection) => connection,
             None => within(left(), self.connect(&batch.hub)).await?,
         };
         for (taken, event) in batch.events.iter().enumerate() {
-            // One that is cut off costs the connection, so none is begun that might be.
-            if taken > 0 && left() < self.config.timeout {
+            if taken > 0 && left() < needed {
                 *self.connection.lock().await = Some(connection);
                 return Err(late().after(taken));
             }
