@@ -21,6 +21,8 @@ struct Turn {
     rate: f64,
     /// Processor time of hubd for one event, in microseconds.
     cpu: f64,
+    /// The same of the reader.
+    own: f64,
 }
 
 pub(crate) async fn run(place: Place<'_>, options: &Options) -> Result<(), Failure> {
@@ -49,6 +51,7 @@ pub(crate) async fn run(place: Place<'_>, options: &Options) -> Result<(), Failu
         "\none reader of {} events of {} B, credit {}, the middle of {} rounds\n\
          {:<20}{:>12}{:>12}{:>14}\n\
          {:<20}{:>12.0}{:>12.0}{:>14.2}\n\
+         {:<20}{:>12.2}{:>12.2}{:>14.2}\n\
          {:<20}{:>12.2}{:>12.2}{:>14.2}\n",
         options.events,
         options.payload,
@@ -66,12 +69,16 @@ pub(crate) async fn run(place: Place<'_>, options: &Options) -> Result<(), Failu
         of(|(amqp, _)| amqp.cpu),
         of(|(_, http)| http.cpu),
         of(|(amqp, http)| amqp.cpu / http.cpu),
+        "reader CPU µs/event",
+        of(|(amqp, _)| amqp.own),
+        of(|(_, http)| http.own),
+        of(|(amqp, http)| amqp.own / http.own),
     )?;
     hubd.stop().await
 }
 
 fn line(turn: Turn) -> String {
-    format!("{:.0}/s, {:.2} µs", turn.rate, turn.cpu)
+    format!("{:.0}/s, {:.2} µs (reader {:.2})", turn.rate, turn.cpu, turn.own)
 }
 
 async fn fill(hubd: &Hubd, options: &Options) -> Result<(), Failure> {
@@ -93,11 +100,16 @@ async fn measured(
     options: &Options,
     read: impl Future<Output = io::Result<Duration>>,
 ) -> Result<Turn, Failure> {
-    let before = process::cpu(hubd.pid())?;
+    let own = std::process::id();
+    let before = (process::cpu(hubd.pid())?, process::cpu(own)?);
     let seconds = read.await?.as_secs_f64();
-    let cpu = process::cpu(hubd.pid())?.saturating_sub(before).as_secs_f64();
     let events = options.events as f64;
-    Ok(Turn { rate: events / seconds, cpu: cpu * 1e6 / events })
+    let each = |after: Duration, before: Duration| {
+        after.saturating_sub(before).as_secs_f64() * 1e6 / events
+    };
+    let (cpu, own) =
+        (each(process::cpu(hubd.pid())?, before.0), each(process::cpu(own)?, before.1));
+    Ok(Turn { rate: events / seconds, cpu, own })
 }
 
 async fn amqp(hubd: &Hubd, options: &Options) -> io::Result<Duration> {

@@ -7,7 +7,7 @@ pub(crate) const USAGE: &str = "\
 readers: the built-in log over AMQP and HTTP, idle links of AMQP, and receivers that take nothing
 
   --hubd PATH        hubd to start [built with cargo, in release]
-  --events N         events in the log that is read; 0 leaves reading out [300000]
+  --events N         events in the log that is read; 0 leaves reading out [500000]
   --payload BYTES    of each event [256]
   --credit N         of the AMQP receiver; half of it used up is granted again [1000]
   --rounds N         turns of each reader, and of the device with and without slow receivers [5]
@@ -35,7 +35,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             hubd: None,
-            events: 300_000,
+            events: 500_000,
             payload: 256,
             credit: 1000,
             rounds: 5,
@@ -65,8 +65,8 @@ impl Options {
             let count = |least, most| number(least, most).map(|number| number as usize);
             match name.as_str() {
                 "--hubd" => options.hubd = Some(value.into()),
-                // The log in memory keeps 1 GiB.
-                "--events" => options.events = count(0, 2_000_000)?,
+                // The log in memory keeps 512 MiB.
+                "--events" => options.events = count(0, 1_000_000)?,
                 "--payload" => options.payload = count(0, 256 * 1024)?,
                 "--credit" => options.credit = number(2, 1_000_000)?,
                 "--rounds" => options.rounds = count(1, 1000)?,
