@@ -16,7 +16,9 @@ macro_rules! pages {
 pages! {
     readme = "README.md",
     delivery = "docs/delivery.md",
+    direct_methods = "docs/direct-methods.md",
     queries = "docs/queries.md",
+    quotas = "docs/quotas.md",
     twins = "docs/twins.md",
     writing_a_store = "docs/writing-a-store.md",
     writing_a_transport = "docs/writing-a-transport.md",

@@ -14,6 +14,8 @@ mod log;
 mod manners;
 #[path = "service/messages.rs"]
 mod messages;
+#[path = "service/quotas.rs"]
+mod quotas;
 #[path = "service/slow.rs"]
 mod slow;
 #[path = "service/tokens.rs"]

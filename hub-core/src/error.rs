@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use crate::blob::{BlobError, BlobErrorKind};
 use crate::store::{StoreError, StoreErrorKind};
@@ -72,8 +73,10 @@ pub enum ErrorKind {
     Forbidden,
     /// Others changed the same record too often; try again.
     Busy,
-    /// Too much is waiting; try again later.
+    /// Too much is waiting, or comes too fast; try again later.
     Throttled,
+    /// The hub has taken as many messages today as it may.
+    QuotaExceeded,
     /// The store cannot be reached, or the hub shuts down; try again later.
     Unavailable,
     /// The hub cannot go on.
@@ -86,12 +89,26 @@ pub enum ErrorKind {
 pub struct HubError {
     kind: ErrorKind,
     message: Cow<'static, str>,
+    retry_after: Option<Duration>,
 }
 
 impl HubError {
     /// A refusal.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after: None }
+    }
+
+    /// With the time after which there is room, as far as is known now.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// After what time there is room, if that is known: of refusals by quotas.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// What kind of refusal.
@@ -167,6 +184,8 @@ pub enum CloseReason {
     PeerStuck,
     /// A hook of the application denied an operation that has no negative answer.
     Denied,
+    /// The peer sends faster than it may, and its protocol has no other way to say so.
+    Throttled,
     /// The hub shuts down.
     Shutdown,
     /// The hub cannot go on with this connection.
@@ -183,6 +202,7 @@ impl fmt::Display for CloseReason {
             Self::CredentialExpired => "credential expired",
             Self::PeerStuck => "peer stuck",
             Self::Denied => "denied",
+            Self::Throttled => "throttled",
             Self::Shutdown => "shutdown",
             Self::Internal => "internal error",
         })

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod method;
 pub mod node;
 pub mod query;
+pub mod quota;
 pub mod registry;
 pub mod roster;
 pub mod route;

@@ -42,6 +42,9 @@ pub struct Limits {
     pub c2d_lock_expiry_counts: bool,
     /// Most unsettled messages on one link.
     pub offer_window: u32,
+    /// Most senders of one node that wait for the outcome of their message. Beyond it a sender
+    /// learns the outcome by feedback only.
+    pub outcomes_waiting_max: usize,
 
     // -- feedback --
     /// Most feedback records in one batch.
@@ -131,8 +134,11 @@ pub struct Limits {
     pub method_response_timeout_default: Duration,
     /// Longest wait for an offline device.
     pub method_connect_timeout_max: Duration,
-    /// Most calls in flight per identity.
+    /// Most calls in flight per identity, those that wait for it to come included.
     pub methods_in_flight_max: usize,
+    /// Most calls at once, over all identities of one node, whose callers are ready to wait for the
+    /// device. Beyond it such a call is refused as throttled; others are not concerned.
+    pub methods_patient_max: usize,
 
     // -- jobs --
     /// Most jobs that have not ended.
@@ -229,6 +235,9 @@ pub struct Limits {
     /// How long a notice of desired properties waits for an earlier one that is still on its way
     /// from another node. Then the device is told all its desired properties instead.
     pub notice_gap_max: Duration,
+    /// Most notices of one connection that wait so. With one more the device is told all its desired
+    /// properties at once.
+    pub notices_waiting_max: usize,
 
     // -- engine --
     /// Most inputs that wait for one device while its change is being written.
@@ -253,6 +262,9 @@ pub struct Limits {
     pub lifecycle_buffer: usize,
     /// Longest wait of an in-process or HTTP call for the store.
     pub call_timeout: Duration,
+    /// Most devices whose use of their own quotas is remembered, on one node. It is while they owe
+    /// something; what one more does counts for the node's quotas only.
+    pub quota_devices_max: usize,
 }
 
 impl Default for Limits {
@@ -274,6 +286,7 @@ impl Default for Limits {
             c2d_delivery_count_max: 10,
             c2d_lock_expiry_counts: false,
             offer_window: 50,
+            outcomes_waiting_max: 100_000,
             feedback_batch_max: 64,
             feedback_batch_age: secs(15),
             feedback_ttl: secs(3600),
@@ -312,6 +325,7 @@ impl Default for Limits {
             method_response_timeout_default: secs(30),
             method_connect_timeout_max: secs(300),
             methods_in_flight_max: 100,
+            methods_patient_max: 10_000,
             jobs_active_max: 100,
             jobs_retention: secs(30 * 24 * 3600),
             jobs_kept_max: 1000,
@@ -351,6 +365,7 @@ impl Default for Limits {
             remote_dispatch_timeout: secs(5),
             remote_calls_max: 1000,
             notice_gap_max: secs(5),
+            notices_waiting_max: 16,
             device_inbox_max: 256,
             conflict_rounds_max: 8,
             batch_changes_max: 1000,
@@ -362,6 +377,7 @@ impl Default for Limits {
             sweep_items_max: 256,
             lifecycle_buffer: 1024,
             call_timeout: secs(30),
+            quota_devices_max: 100_000,
         }
     }
 }

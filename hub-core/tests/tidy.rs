@@ -10,7 +10,7 @@
 //! | 5 | the traits of `store` and `blob`, and what helps to implement them; `endpoint` |
 //! | 4 | `node` |
 //! | 3 | `device`, `job` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route`, `quota` |
 //! | 1 | `security`, `query` |
 //! | 0 | the data of `store` and `blob`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
@@ -38,7 +38,7 @@ fn floor(module: &str) -> Option<u8> {
         "node" => 4,
         "device" | "job" => 3,
         "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster"
-        | "route" => 2,
+        | "route" | "quota" => 2,
         "security" | "query" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,

@@ -12,6 +12,7 @@
 mod scratch;
 
 use async_trait::async_trait;
+use hub_core::conformance::query::ByReading;
 use hub_core::conformance::store::{Failing, Fixture};
 use hub_store_fjall::{FileStore, FileStoreConfig};
 use scratch::Scratch;
@@ -70,4 +71,8 @@ mod tiny {
 
 mod faulty {
     hub_core::store_tests!(super::Failing::new(super::Directories::new(super::ordinary())));
+}
+
+mod queries {
+    hub_core::query_tests!(super::ByReading(super::Directories::new(super::ordinary())));
 }

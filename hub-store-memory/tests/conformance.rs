@@ -1,6 +1,7 @@
 //! The conformance kit on the memory store, on the kit's own model, and on a memory store that
-//! fails.
+//! fails; and the kit for queries on the way in which the hub finds twins in them.
 
+use hub_core::conformance::query::ByReading;
 use hub_core::conformance::store::{Failing, Fresh, Model};
 use hub_store_memory::MemoryStore;
 
@@ -14,4 +15,8 @@ mod model {
 
 mod faulty {
     hub_core::store_tests!(super::Failing::new(super::Fresh(super::MemoryStore::new)));
+}
+
+mod queries {
+    hub_core::query_tests!(super::ByReading(super::Fresh(super::MemoryStore::new)));
 }

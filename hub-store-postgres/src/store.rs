@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
-use hub_core::query::Path;
 use hub_core::store::{
-    Ask, Batch, Claim, Document, Durability, Entry, Find, Found, Item, Kind, Outcome, Query,
-    Record, Seek, Store, StoreError,
+    Ask, Batch, Change, Claim, Document, Durability, Entry, Find, Found, Item, Kind, Op, Outcome,
+    Query, Record, Seek, Store, StoreError,
 };
 use hub_core::time::Timestamp;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::PostgresConfig;
 use crate::error::OpenError;
-use crate::find::Question;
+use crate::find::Questions;
+use crate::index::{Indexes, Maker};
 use crate::migrate::migrate;
 use crate::orphans::Orphans;
 use crate::pool::Pool;
@@ -29,19 +30,22 @@ use crate::{claim, commit, log, read, tls};
 
 /// A store in a schema of a PostgreSQL database. Several processes may share it.
 ///
-/// See the [crate's documentation](crate). Every call runs in a task of its own, so that a caller may
-/// stop waiting for it at any moment. Dropping the store ends its connections.
+/// See the [crate's documentation](crate). Every call that may write, and every read but `find`, runs in
+/// a task of its own, so that a caller may stop waiting for it at any moment. Dropping the store ends its connections, those too on which
+/// something is under way for a caller who has gone.
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Arc<Pool>,
     signals: Arc<Signals>,
     orphans: Arc<Orphans>,
+    /// Its end is heard by the calls that nobody waits for.
+    open: watch::Sender<()>,
     runtime: Handle,
     tasks: Vec<JoinHandle<()>>,
     upkeep: Upkeep,
     durability: Durability,
     within: Duration,
-    indexes: Vec<Path>,
+    indexes: Arc<Indexes>,
 }
 
 impl PostgresStore {
@@ -77,13 +81,26 @@ impl PostgresStore {
         let pool = Arc::new(pool);
         let signals = Signals::new(&config.schema);
         let upkeep = Upkeep::new(&config);
+        let indexes = Indexes::new(&config);
         let tasks = vec![
+            runtime.spawn(Maker::new(&indexes, &connector, &config).run()),
             runtime.spawn(Arc::clone(&signals).run(connector)),
             runtime.spawn(upkeep.clone().run(Arc::clone(&pool))),
         ];
-        let (within, indexes) = (config.operation_timeout, config.indexes);
-        let orphans = Arc::default();
-        Ok(Self { pool, signals, orphans, runtime, tasks, upkeep, durability, within, indexes })
+        let within = config.operation_timeout;
+        let (orphans, open) = (Arc::default(), watch::Sender::new(()));
+        Ok(Self {
+            pool,
+            signals,
+            orphans,
+            open,
+            runtime,
+            tasks,
+            upkeep,
+            durability,
+            within,
+            indexes,
+        })
     }
 
     /// [`PostgresStore::open`] by a URL, else with the defaults of [`PostgresConfig`].
@@ -104,6 +121,13 @@ impl PostgresStore {
         self.task("upkeep", true, async move { upkeep.once(&pool).await }).await
     }
 
+    /// Ends when all indexes are there that the configuration asks for ([`PostgresConfig::index`]).
+    /// They are made beside the store's work; until then a query reads what an index would have found.
+    /// Dropping the future changes nothing.
+    pub async fn indexed(&self) {
+        self.indexes.all().await;
+    }
+
     /// Runs a call in a task, within the time that a call may take. `writing` is whether it may have
     /// happened when there is no answer.
     async fn task<T: Send + 'static>(
@@ -116,14 +140,27 @@ impl PostgresStore {
             true => StoreError::unknown(operation, why),
             false => StoreError::unavailable(operation, why),
         };
-        let within = self.within;
-        let call = self.runtime.spawn(async move { tokio::time::timeout(within, call).await });
+        let (within, mut open) = (self.within, self.open.subscribe());
+        let call = self.runtime.spawn(async move {
+            tokio::select! {
+                biased;
+                answer = tokio::time::timeout(within, call) => Some(answer),
+                _ = open.changed() => None,
+            }
+        });
         match call.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(lost("the server did not answer in time")),
+            Ok(Some(Ok(answer))) => answer,
+            Ok(Some(Err(_))) => Err(lost("the server did not answer in time")),
+            Ok(None) => Err(lost("the store was closed")),
             Err(_) => Err(lost("the store's runtime has ended")),
         }
     }
+}
+
+/// Whether a batch locks items that a claim may want.
+fn locks_items(batch: &Batch) -> bool {
+    let mut ops = batch.changes.iter().flat_map(Change::ops);
+    ops.any(|op| matches!(op, Op::Retime(..) | Op::Settle(_) | Op::Clear(_)))
 }
 
 impl Drop for PostgresStore {
@@ -137,8 +174,17 @@ impl Drop for PostgresStore {
 impl Query for PostgresStore {
     async fn find(&self, find: Find<'_>) -> Result<Found, StoreError> {
         let pool = Arc::clone(&self.pool);
-        let question = Question::of(&find, &self.indexes, pool.connector().schema());
-        self.task("find", false, async move { question.ask(&pool).await }).await
+        let questions = Questions::of(&find, &self.indexes.ready(), pool.connector().schema());
+        let here = Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id());
+        if !here {
+            return self.task("find", false, async move { questions.ask(&pool).await }).await;
+        }
+        // Nothing is written and no row is locked: a caller who stops waiting ends the call, and its
+        // connection with it. A task of its own costs as much as finding a few rows does.
+        match tokio::time::timeout(self.within, questions.ask(&pool)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::unavailable("find", "the server did not answer in time")),
+        }
     }
 }
 
@@ -167,12 +213,16 @@ impl Store for PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
         let (pool, batch) = (Arc::clone(&self.pool), batch.clone());
         let signals = Arc::clone(&self.signals);
+        let (caller, task) = locks_items(&batch).then(|| self.orphans.call()).unzip();
         let commit = async move {
+            let _task = task;
             let outcomes = commit::commit(&pool, &batch).await?;
             signals.nudge(&batch.nudges);
             Ok(outcomes)
         };
-        self.task("commit", true, commit).await
+        let answer = self.task("commit", true, commit).await;
+        drop(caller);
+        answer
     }
 
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Vec<Item>>, StoreError> {

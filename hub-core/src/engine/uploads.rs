@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::hub::Hub;
+use super::throttle;
 use crate::blob::{BlobAccess, BlobAddress, BlobError, BlobName, BlobStore};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, DeviceId, SequenceNumber};
+use crate::quota::Operation;
 use crate::registry::Identity;
 use crate::security::Registered;
 use crate::store::{Ask, DocumentRef, Item, Key, Outcome, QueueId, Record};
@@ -71,7 +73,7 @@ impl Hub {
     /// # Errors
     /// `NoBlobStore`; `ArgumentInvalid` for a name that is none; `DeviceNotFound`, `DeviceDisabled`;
     /// `TooManyUploads` beyond `Limits::uploads_per_device_max`; `BlobStoreRefused`, `Unavailable`;
-    /// `Busy`.
+    /// `Busy`; `Throttled` and `QuotaExceeded` by the device's quotas.
     pub async fn begin_upload(
         &self,
         device: &DeviceId,
@@ -82,6 +84,7 @@ impl Hub {
             BlobName::new(device, name).map_err(|error| HubError::argument(error.to_string()))?;
         let (core, limits) = (self.core(), self.limits());
         let owner = Address::from(device);
+        self.has_turn(throttle::one(Operation::FileUpload, &owner)).await?;
         let mut secret = [0_u8; 16];
         getrandom::fill(&mut secret)
             .map_err(|_| HubError::new(ErrorKind::Internal, "no random numbers"))?;

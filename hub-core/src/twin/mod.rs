@@ -39,11 +39,13 @@
 
 mod change;
 mod codec;
+mod cursor;
 mod document;
 mod error;
 mod lookup;
 mod notices;
 mod patch;
+mod pick;
 mod read;
 mod section;
 mod view;
@@ -56,6 +58,7 @@ pub use document::{SectionName, Twin};
 pub use error::{DecodeError, TwinError};
 pub use notices::{Notices, Tell};
 pub use patch::{Patch, SectionWrite, ServicePatch};
+pub use pick::{TwinPaths, TwinValues};
 pub use read::DEPTH_CEILING;
 pub use section::{Node, Section, Stamp};
 pub use view::ServiceProperties;

@@ -19,6 +19,7 @@ mod hostile;
 mod jobs;
 mod methods;
 mod queries;
+mod quotas;
 mod registry;
 mod rights;
 mod routing;

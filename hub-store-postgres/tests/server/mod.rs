@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub_store_postgres::tokio_postgres::{Client, NoTls, connect};
 use hub_store_postgres::{PostgresConfig, PostgresStore};
@@ -21,15 +21,17 @@ static STARTED: OnceLock<(String, Option<Child>)> = OnceLock::new();
 pub(crate) fn url() -> &'static str {
     let (url, _) = STARTED.get_or_init(|| match std::env::var("HUB_POSTGRES_URL") {
         Ok(url) => (url, None),
-        Err(_) => start(),
+        Err(_) => start(&[]),
     });
     url
 }
 
-fn start() -> (String, Option<Child>) {
+/// Starts one; the script is given these variables.
+fn start(variables: &[(&str, &str)]) -> (String, Option<Child>) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres");
     let mut child = Command::new(script)
         .arg("run")
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -65,8 +67,30 @@ impl Schema {
     }
 
     pub(crate) fn config(&self) -> PostgresConfig {
-        let config: PostgresConfig = url().parse().unwrap_or_else(|error| panic!("{error}"));
+        let mark = if url().contains('?') { '&' } else { '?' };
+        let url = format!("{}{mark}application_name={}", url(), self.name);
+        let config: PostgresConfig = url.parse().unwrap_or_else(|error| panic!("{error}"));
         config.schema(&self.name)
+    }
+
+    /// Ends when no store has a connection. A server goes on with what a dead client has sent last.
+    pub(crate) async fn left(&self) {
+        self.until("count(*) = 0", "true").await;
+    }
+
+    /// Ends when a connection of a store waits for a lock.
+    pub(crate) async fn waits_for_a_lock(&self) {
+        self.until("count(*) > 0", "wait_event_type = 'Lock'").await;
+    }
+
+    /// Ends when this holds of those of the stores' connections.
+    async fn until(&self, holds: &str, of: &str) {
+        let client = client().await;
+        let query =
+            format!("SELECT {holds} FROM pg_stat_activity WHERE application_name = $1 AND {of}");
+        while !client.query_one(&query, &[&self.name]).await.unwrap().get::<_, bool>(0) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     pub(crate) async fn open(&self) -> PostgresStore {
@@ -111,7 +135,12 @@ pub(crate) struct Own {
 
 impl Own {
     pub(crate) async fn start() -> Self {
-        let (url, script) = start();
+        Self::start_with(&[]).await
+    }
+
+    /// With variables for the script.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let (url, script) = start(variables);
         let client = client_at(&url).await;
         let row = client.query_one("SHOW data_directory", &[]).await.unwrap();
         let data: String = row.get(0);
@@ -120,7 +149,7 @@ impl Own {
 
     pub(crate) async fn open(&self, schema: &str) -> PostgresStore {
         let config: PostgresConfig = self.url.parse().unwrap_or_else(|error| panic!("{error}"));
-        let config = config.schema(schema).connect_timeout(std::time::Duration::from_secs(2));
+        let config = config.schema(schema).connect_timeout(Duration::from_secs(2));
         PostgresStore::open(config).await.unwrap_or_else(|error| panic!("{error}"))
     }
 

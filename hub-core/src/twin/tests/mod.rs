@@ -4,6 +4,7 @@ mod counters;
 mod limits;
 mod merge;
 mod metadata;
+mod picked;
 mod replace;
 mod stored;
 mod views;

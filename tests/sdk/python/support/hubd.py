@@ -41,9 +41,12 @@ def binary():
     return str(max(built, key=lambda path: path.stat().st_mtime))
 
 
-def default_store():
-    """$HUBD_STORE, or memory. On PostgreSQL every hub gets a schema, so that it begins empty."""
+def default_store(data_dir):
+    """$HUBD_STORE, or memory. Every hub begins empty: `file` is a directory in its own one, and on
+    PostgreSQL it gets a schema."""
     store = os.environ.get("HUBD_STORE", "memory")
+    if store == "file":
+        return f"file:{data_dir}/store"
     if store.startswith(("postgres://", "postgresql://")) and "schema=" not in store:
         store += ("&" if "?" in store else "?") + f"schema=sdk_{uuid.uuid4().hex}"
     return store
@@ -76,9 +79,9 @@ class Hubd:
         """`ca_file` is what clients trust when `flags` name a server certificate."""
         self.flags = flags
         self.given_ca_file = ca_file
-        self.store = store or default_store()
         self.own_data_dir = data_dir is None
         self.data_dir = data_dir or tempfile.mkdtemp(prefix="hubd-")
+        self.store = store or default_store(self.data_dir)
         self.data_path = pathlib.Path(self.data_dir)
         self._relay = None
         self.process = None
