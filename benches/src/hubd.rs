@@ -156,8 +156,8 @@ async fn start(
     let lines: Vec<_> = (0..devices).map(Device::numbered).map(line).collect();
     fs::write(&file, lines.join("\n"))?;
     let mut command = command(place.program, place.cpu);
-    let key = owner().to_base64();
-    command.args(["--host-name", HOST, "--store", "memory", "--owner-key", key.as_str()]);
+    let owner = owner();
+    command.args(["--host-name", HOST, "--store", "memory", "--owner-key", owner.to_base64()]);
     for protocol in ["mqtt", "mqtts", "http", "https", "amqp", "amqps"] {
         let option = format!("--{protocol}");
         if !arguments.contains(&option.as_str()) {

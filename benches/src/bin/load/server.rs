@@ -68,7 +68,7 @@ pub(crate) struct Server {
 
 #[derive(Debug)]
 enum Running {
-    Hubd(Box<Hubd>),
+    Hubd(Hubd),
     Mosquitto(Child, Scratch),
 }
 
@@ -85,7 +85,7 @@ impl Server {
                 let place = Place { program: &programs.hubd, cpu: options.server_cpu };
                 let hubd = Hubd::start(place, devices, &["--mqtt", "127.0.0.1:0"]).await?;
                 let (pid, at) = (hubd.pid(), hubd.at("mqtt")?);
-                Ok(Self { running: Running::Hubd(Box::new(hubd)), pid, at })
+                Ok(Self { running: Running::Hubd(hubd), pid, at })
             }
             Kind::Mosquitto => {
                 let scratch = Scratch::new()?;
