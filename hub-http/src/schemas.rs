@@ -1,5 +1,6 @@
 //! The schemas of the documents, for the description of the routes.
 
+mod kept;
 mod routing;
 
 use serde_json::{Value, json};
@@ -248,8 +249,10 @@ pub(crate) fn all() -> Value {
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
     });
-    if let (Value::Object(all), Value::Object(more)) = (&mut all, routing::all()) {
-        all.extend(more);
+    for more in [routing::all(), kept::all()] {
+        if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+            all.extend(more);
+        }
     }
     all
 }

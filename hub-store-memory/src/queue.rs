@@ -63,7 +63,30 @@ impl Shelf {
 
     /// Items of a queue in order, locked ones too.
     pub(crate) fn list(&self, queue: &QueueId, after: SequenceNumber, limit: u32) -> Vec<Item> {
-        let Some(found) = self.queues.get(&queue.id) else { return Vec::new() };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.queues
+            .get(&queue.id)
+            .map_or_else(Vec::new, |found| self.list_queue(found, after, limit))
+    }
+
+    /// Items of all queues in the order of these, after a place. Looks at the names of all queues.
+    pub(crate) fn list_all(&self, queue: &str, after: SequenceNumber, limit: u32) -> Vec<Item> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut names: Vec<_> = self.queues.iter().filter(|(id, _)| &***id >= queue).collect();
+        names.sort_unstable_by_key(|(id, _)| *id);
+        let mut found = Vec::new();
+        for (id, members) in names {
+            let left = limit.saturating_sub(found.len());
+            if left == 0 {
+                break;
+            }
+            let after = if **id == *queue { after } else { SequenceNumber::default() };
+            found.extend(self.list_queue(members, after, left));
+        }
+        found
+    }
+
+    fn list_queue(&self, found: &Queue, after: SequenceNumber, limit: usize) -> Vec<Item> {
         let mut numbers: Vec<u64> = found
             .ready
             .iter()
@@ -72,7 +95,6 @@ impl Shelf {
             .filter(|sequence| *sequence > after.0)
             .collect();
         numbers.sort_unstable();
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         numbers
             .into_iter()
             .take(limit)

@@ -1,31 +1,56 @@
 //! What happens to an identity as events: each is part of the change of which it tells, so that
 //! there is none without the other.
 
-use super::Setup;
+use super::{Setup, room};
 use crate::envelope::EventSource;
 use crate::id::{Address, Epoch};
+use crate::limits::Limits;
 use crate::query::Fields;
 use crate::registry::Identity;
 use crate::route::{Fact, Presence, Routing};
-use crate::store::Change;
+use crate::store::{Change, Push, QueueId, QueueKind};
 use crate::time::Timestamp;
 use crate::twin::{Twin, TwinChange};
 
-/// What a twin's write adds to its change. `twin` is as the write left it.
+/// The twin before a write, if somebody wants to know of it.
+pub(crate) fn before_write(setup: &Setup, twin: &Twin) -> Option<Twin> {
+    let limits = &setup.limits;
+    let told = limits.twin_events_with_previous && setup.routing.wants(EventSource::TwinChange);
+    (told || limits.twin_history_max > 0).then(|| twin.clone())
+}
+
+/// What a twin's write adds to its change: the event, and its place in the history. `before` is what
+/// [`before_write`] gave, and `twin` is as the write left it.
 pub(crate) fn twin_changed(
     setup: &Setup,
     address: &Address,
+    before: Option<&Twin>,
     change: &TwinChange,
     twin: &Twin,
 ) -> Change {
+    let kept = kept(&setup.limits, address, before, change);
     let source = EventSource::TwinChange;
     if !setup.routing.wants(source) {
-        return Change::new();
+        return kept;
     }
-    let Some(body) = change.event_body(address, twin) else { return Change::new() };
+    let told = before.filter(|_| setup.limits.twin_events_with_previous);
+    let Some(body) = change.event_body(address, twin, told) else { return kept };
     let (op, at, number) = (change.kind().op_type(), change.at(), change.version());
     let fact = Fact { source, address, op, at, number, body };
-    setup.routing.record(&fact, setup.partitions, Some(twin))
+    kept.and(setup.routing.record(&fact, setup.partitions, Some(twin)))
+}
+
+fn kept(limits: &Limits, of: &Address, before: Option<&Twin>, change: &TwinChange) -> Change {
+    let Some(before) = before.filter(|_| limits.twin_history_max > 0) else {
+        return Change::new();
+    };
+    Change::new().push(Push {
+        queue: QueueId::twin_history(of),
+        capacity: room::most(QueueKind::TwinHistory, limits),
+        visible: Timestamp::ZERO,
+        deadline: change.at().after(limits.twin_history_retention),
+        body: change.history_item(before, limits.twin_history_bytes_max),
+    })
 }
 
 /// Whether an identity came to be or went.

@@ -146,7 +146,9 @@ impl Job {
             Self::Report { .. } => &[Slot::Session, Slot::Twin],
             Self::GetTwin { .. } | Self::CatchUp => &[Slot::Twin],
             Self::Ask { request, .. } => match request {
-                Request::Send(_) | Request::Invoke(_) => &[Slot::Identity, Slot::Session],
+                Request::Send(_) | Request::SendWith(..) | Request::Invoke(_) => {
+                    &[Slot::Identity, Slot::Session]
+                }
                 Request::InvokeHere(_) => &[Slot::Identity],
                 Request::PatchTwin(..) | Request::PatchTwinWith(..) | Request::ReplaceTwin(..) => {
                     &[Slot::Identity, Slot::Session, Slot::Twin]

@@ -24,6 +24,7 @@ mod messages;
 mod outcome;
 mod pipeline;
 mod posts;
+mod room;
 mod sessions;
 mod staging;
 mod telemetry;
@@ -38,6 +39,7 @@ use self::calls::Away;
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
+use self::room::Room;
 pub use self::staging::{Staged, Staging};
 use crate::delivery::Mailbox;
 use crate::error::CloseReason;
@@ -47,7 +49,7 @@ use crate::id::{Address, CallId, Epoch, LinkId, NodeId, Partition};
 use crate::limits::Limits;
 use crate::method::{Correlator, Dispatch, Ended, Patient};
 use crate::route::Routing;
-use crate::store::{Change, Entries};
+use crate::store::{Change, Entries, QueueId};
 use crate::time::Timestamp;
 use crate::twin::Notices;
 
@@ -81,6 +83,8 @@ enum Busy {
     No,
     Reading(Vec<Slot>),
     ReadingItem,
+    /// The oldest items of this queue, and so many of them if it is known.
+    MakingRoom(QueueId, Option<u32>),
     Claiming,
     Writing(After),
 }
@@ -109,6 +113,8 @@ pub struct Device {
     mute_feedback: bool,
     /// The job in hand has met a full inbox of another node.
     mute_posts: bool,
+    /// The job in hand has met a full queue whose oldest items give way.
+    room: Option<Box<Room>>,
 }
 
 /// How long after a failed claim the next is tried.
@@ -138,6 +144,7 @@ impl Device {
             rounds: 0,
             mute_feedback: false,
             mute_posts: false,
+            room: None,
         }
     }
 

@@ -108,7 +108,18 @@ impl Device {
         self.documents.forget();
         self.rounds = self.rounds.saturating_add(1);
         let again = self.rounds <= self.setup.limits.conflict_rounds_max;
+        let made_room = self.room.take().is_some();
         match job {
+            // What was to give way may be gone, and all else still hold.
+            Job::Settle { by, token, disposition, .. } if made_room && again => {
+                self.again = true;
+                let found = Found::NotYet;
+                self.jobs.push_front(Job::Settle { by, token, disposition, found });
+            }
+            Job::Bury(dead) if made_room && again => {
+                self.again = true;
+                self.jobs.push_front(Job::Bury(dead));
+            }
             // The guard of a settlement is the claim itself: it is not the latest any more.
             Job::Settle { by, token, .. } => {
                 self.mailbox.forget(token.sequence, token.version);
@@ -150,7 +161,7 @@ impl Device {
     /// A queue had no room.
     pub(super) fn full(&mut self, job: Job, queue: &QueueId, fx: &mut Effects) {
         if queue.kind == QueueKind::Mailbox
-            && let Job::Ask { call, request: Request::Send(_) } = job
+            && let Job::Ask { call, request: Request::Send(_) | Request::SendWith(..) } = job
         {
             let limit = self.setup.limits.c2d_depth_max;
             return fx.fail(
@@ -175,6 +186,7 @@ impl Device {
                 }
             };
         }
+        let Some(job) = self.make_room(job, queue, None, fx) else { return };
         // No room for the feedback: the message goes all the same.
         self.mute_feedback = true;
         self.again = true;

@@ -4,6 +4,7 @@
 use super::cache::{Documents, Slot};
 use super::effect::{Answer, Effects, Said};
 use super::job::{After, By, Found, Job};
+use super::room::Room;
 use super::{Busy, Device};
 use crate::delivery::Offered;
 use crate::error::{CloseReason, ErrorKind, HubError};
@@ -69,6 +70,7 @@ impl Device {
                 self.rounds = 0;
                 self.mute_feedback = false;
                 self.mute_posts = false;
+                self.room = None;
             }
             self.decide(job, fx);
             self.fresh = false;
@@ -109,6 +111,7 @@ impl Device {
                         offered.map_or(Found::Nothing, |(offered, _)| Found::Item(offered.into()));
                 }
             }
+            Busy::MakingRoom(queue, _) => self.room = Some(Box::new(Room::of(queue, &records))),
             // An answer to a question nobody asked changes nothing.
             busy => self.busy = busy,
         }
@@ -123,11 +126,26 @@ impl Device {
             (Busy::ReadingItem, Some(Job::Settle { token, .. })) => {
                 fx.reads.push(Ask::Item(QueueId::mailbox(&self.address), token.sequence));
             }
+            (Busy::MakingRoom(queue, items), _) => {
+                let asks = Room::asks(queue, *items, &self.setup.limits);
+                fx.reads.extend(asks.into_iter().flatten());
+            }
             _ => {}
         }
     }
 
     pub(super) fn write(&mut self, job: Job, change: Change, after: After, fx: &mut Effects) {
+        let change = match &self.room {
+            None => change,
+            Some(room) => match room.make(change, &self.setup.limits) {
+                Ok(change) => change,
+                Err(more) => {
+                    let queue = room.queue().clone();
+                    self.make_room(job, &queue, Some(more), fx);
+                    return;
+                }
+            },
+        };
         self.jobs.push_front(job);
         self.busy = Busy::Writing(after);
         fx.change = Some(change);

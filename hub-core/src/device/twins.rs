@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Device;
 use super::cache::Cached;
 use super::effect::{Answer, Effects};
-use super::events::twin_changed;
+use super::events::{before_write, twin_changed};
 use super::input::Request;
 use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
@@ -58,6 +58,7 @@ impl Device {
         }
         let Cached::Known(_, twin) = &mut self.documents.twin else { return };
         let limits = &self.setup.limits;
+        let before = before_write(&self.setup, twin);
         let changed = Patch::parse(patch, limits)
             .and_then(|parsed| twin.report(&parsed, *if_version, self.now, limits));
         match changed {
@@ -66,7 +67,8 @@ impl Device {
                 // and a refusal forgets it.
                 let after = After::Reported { version: twin.reported_version() };
                 let write = Change::new().require(&session).replace(&guard, twin.encode());
-                let event = twin_changed(&self.setup, &self.address, &change, twin);
+                let event =
+                    twin_changed(&self.setup, &self.address, before.as_ref(), &change, twin);
                 self.write(job, write.and(event), after, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
@@ -129,6 +131,7 @@ impl Device {
         let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
         let etag = if_match.as_deref();
+        let before = before_write(&self.setup, twin);
         let result = match way {
             Way::Replace => twin.replace(&patch, etag, now, limits),
             Way::Patch | Way::PatchWith(_) => twin.patch(&patch, etag, now, limits),
@@ -136,7 +139,8 @@ impl Device {
         match result {
             Ok(change) if !change.is_empty() => {
                 let notice = notice_of(&change);
-                let event = twin_changed(&self.setup, &self.address, &change, twin);
+                let event =
+                    twin_changed(&self.setup, &self.address, before.as_ref(), &change, twin);
                 let mut write = Change::new().replace(&guard, twin.encode());
                 if let Some((version, patch)) = notice.clone() {
                     write = self.require_session(write);

@@ -118,8 +118,11 @@ pub enum Action<'a> {
     WriteTwin(&'a Address),
     /// Call a direct method of this identity.
     InvokeMethod(&'a Address, &'a str),
-    /// Send a cloud-to-device message to this identity, or purge its queue.
+    /// Send a cloud-to-device message to this identity, purge its queue, or read, replay or remove its
+    /// dead letters.
     SendMessage(&'a Address),
+    /// Read or remove the dead letters of all identities.
+    DeadLetters,
     /// Receive feedback.
     ReceiveFeedback,
     /// Ask for the address of a file with this name, without the device's id before it, to upload it.

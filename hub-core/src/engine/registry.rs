@@ -220,8 +220,8 @@ impl Registry<'_> {
         }
     }
 
-    /// Deletes an identity with its twin, session, queue and pending feedback; a device with all
-    /// its modules and open uploads. What it has uploaded stays.
+    /// Deletes an identity with its twin and the twin's history, session, queue, dead letters and
+    /// pending feedback; a device with all its modules and open uploads. What it has uploaded stays.
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `Busy`.
@@ -239,7 +239,7 @@ impl Registry<'_> {
             }
             let asks: Vec<Ask> = doomed
                 .iter()
-                .flat_map(|a| [Key::identity(a), Key::twin(a), Key::session(a)])
+                .flat_map(|a| [Key::identity(a), Key::twin(a), Key::session(a), Key::known(a)])
                 .map(Ask::Document)
                 .collect();
             let records = core.store.read(&asks).await?;
@@ -247,11 +247,14 @@ impl Registry<'_> {
             let identity = found.identity.ok_or_else(|| HubError::not_found(address))?;
             check_delete(&identity, if_match)?;
             let mut change = Change::new();
-            for records in records.chunks(3) {
+            for records in records.chunks(4) {
                 change = change.and(self.end(records));
             }
             for gone in &doomed {
-                change = change.clear(QueueId::mailbox(gone));
+                change = change
+                    .clear(QueueId::mailbox(gone))
+                    .clear(QueueId::dead_letters(gone))
+                    .clear(QueueId::twin_history(gone));
             }
             if !address.is_module() {
                 let device = address.device_id();
@@ -269,7 +272,8 @@ impl Registry<'_> {
         Err(HubError::new(ErrorKind::Busy, "others changed the same identity too often"))
     }
 
-    /// What ends with an identity, of its documents as they were read: identity, twin, session.
+    /// What ends with an identity, of its documents as they were read: identity, twin, session, and
+    /// what it knows.
     fn end(&self, records: &[Option<Record>]) -> Change {
         let mut change = Change::new();
         for record in records.iter().flatten() {

@@ -41,11 +41,13 @@ mod change;
 mod codec;
 mod document;
 mod error;
+mod history;
 mod lookup;
 mod notices;
 mod patch;
 mod read;
 mod section;
+mod undo;
 mod view;
 
 #[cfg(test)]
@@ -54,6 +56,7 @@ mod tests;
 pub use change::{ChangeKind, DesiredNotice, TwinChange};
 pub use document::{SectionName, Twin};
 pub use error::{DecodeError, TwinError};
+pub use history::{TwinVersion, Writer, twin_at_time, twin_at_version};
 pub use notices::{Notices, Tell};
 pub use patch::{Patch, SectionWrite, ServicePatch};
 pub use read::DEPTH_CEILING;

@@ -93,6 +93,8 @@ named!(ErrorKind {
     "device_disabled": Self::DeviceDisabled,
     "precondition_failed": Self::PreconditionFailed,
     "message_lock_lost": Self::MessageLockLost,
+    "dead_letter_not_found": Self::DeadLetterNotFound,
+    "twin_version_not_found": Self::TwinVersionNotFound,
     "queue_full": Self::QueueFull,
     "invalid_expiry": Self::InvalidExpiry,
     "too_large": Self::TooLarge,
