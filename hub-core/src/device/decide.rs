@@ -11,7 +11,7 @@ use crate::error::HubError;
 use crate::hello::Refusal;
 use crate::id::CallId;
 use crate::security::Registered;
-use crate::store::{Change, DocumentRef, Key};
+use crate::store::{DocumentRef, Key};
 use crate::time::Timestamp;
 
 impl Device {

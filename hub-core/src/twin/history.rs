@@ -145,7 +145,7 @@ impl TwinVersion {
             .ok_or_else(|| DecodeError { reason: format!("kind {:?}", stored.kind) })?;
         let (version, at) = (stored.version, Timestamp::from_millis(stored.at));
         if let Some(names) = stored.omitted {
-            let named = |(_, name): &(SectionName, &str)| names.contains(name);
+            let named = |(_, name): &(SectionName, &str)| names.iter().any(|n| n == name);
             let sections = NAMES.into_iter().filter(named).map(|(section, _)| section).collect();
             return Ok(Self { version, at, kind, sections, content: None });
         }
