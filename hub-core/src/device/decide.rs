@@ -23,12 +23,13 @@ impl Device {
             Job::Connect { call, link, arrival, gone: None } => {
                 self.connect(call, link, arrival, fx);
             }
-            Job::Leave { epoch, generation, cause, released } => {
-                let (change, after) = self.left(epoch, generation, &released);
+            Job::Leave { epoch, generation, cause, released, heard } => {
+                let (change, after) = self.left(epoch, generation, &released, heard);
                 if change.is_empty() {
                     return;
                 }
-                self.write(Job::Leave { epoch, generation, cause, released }, change, after, fx);
+                let job = Job::Leave { epoch, generation, cause, released, heard };
+                self.write(job, change, after, fx);
             }
             Job::Subscribe { link, tag, add, remove } => {
                 self.subscribe(Job::Subscribe { link, tag, add, remove }, fx);

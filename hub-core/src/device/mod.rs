@@ -18,6 +18,7 @@ mod calls;
 mod decide;
 mod effect;
 pub(crate) mod events;
+mod follow;
 mod input;
 mod job;
 mod messages;
@@ -38,6 +39,7 @@ use self::cache::{Documents, Slot};
 use self::calls::Away;
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
 pub use self::input::{Arrival, Input, Request};
+use self::follow::Following;
 use self::job::{After, By, Found, Job};
 use self::room::Room;
 pub use self::staging::{Staged, Staging};
@@ -75,6 +77,7 @@ struct Online {
     stored: bool,
     grant: Grant,
     notices: Notices,
+    following: Following,
 }
 
 /// What the pipeline waits for.
@@ -276,6 +279,7 @@ impl Device {
                     Self::end(ended, fx);
                 }
             }
+            Inbound::Heard(version) => self.has_heard(link, version, fx),
             // What follows changes the session or the twin: a link that was taken over has no
             // say in it any more.
             frame => {
@@ -296,7 +300,10 @@ impl Device {
             Inbound::Unsubscribe(tag, remove) => {
                 Job::Subscribe { link, tag, add: Vec::new(), remove }
             }
-            Inbound::Telemetry(..) | Inbound::Settle(..) | Inbound::Reply(..) => return,
+            Inbound::Telemetry(..)
+            | Inbound::Settle(..)
+            | Inbound::Reply(..)
+            | Inbound::Heard(_) => return,
         };
         self.enqueue(job, fx);
     }

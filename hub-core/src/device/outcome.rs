@@ -23,6 +23,8 @@ impl Device {
             }
             (Job::Leave { .. }, After::Left { session }) => {
                 self.documents.session = Cached::Known(issued.version, session);
+                // It may have been written, too.
+                self.documents.known = Cached::Unknown;
             }
             (Job::Subscribe { link, tag, .. }, After::Subscribed { session, subscriptions }) => {
                 self.documents.session = Cached::Known(issued.version, session);
@@ -67,6 +69,15 @@ impl Device {
                 if let Some((version, patch)) = notice {
                     self.notice(version, patch, fx);
                 }
+            }
+            (Job::CatchUp, After::Followed(followed)) => {
+                let known = Box::new(followed.known.clone());
+                self.documents.known = Cached::Known(issued.version, known);
+                self.followed(*followed, fx);
+            }
+            (Job::GetTwin { link, tag }, After::Remembered(known)) => {
+                self.documents.known = Cached::Known(issued.version, known.clone());
+                self.remembered(link, tag, *known, fx);
             }
             (Job::Call(patient), After::CallSent { holder }) => {
                 self.call_sent(patient, holder, issued);

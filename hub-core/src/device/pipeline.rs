@@ -54,9 +54,7 @@ impl Device {
         while self.busy == Busy::No {
             let Some(job) = self.jobs.front() else { return };
             let missing: Vec<Slot> = job
-                .needs(&self.setup.routing)
-                .iter()
-                .copied()
+                .needs(&self.setup)
                 .filter(|slot| !self.documents.is_known(*slot))
                 .collect();
             if !missing.is_empty() {
@@ -91,7 +89,7 @@ impl Device {
             Busy::Reading(slots) => {
                 let mut readable = true;
                 let needs = self.jobs.front();
-                let needs = needs.map_or(0, |job| job.needs(&self.setup.routing).len());
+                let needs = needs.map_or(0, |job| job.needs(&self.setup).count());
                 self.fresh = slots.len() == needs;
                 for (slot, record) in slots.into_iter().zip(records) {
                     readable &= self.documents.load(slot, record).is_ok();
@@ -191,10 +189,10 @@ impl Device {
                 | Job::Release(_)
                 | Job::Recall { .. }
                 | Job::Notice { .. }
-                | Job::CatchUp
                 | Job::Review { .. },
             )
             | None => {}
+            Some(Job::CatchUp) => self.cannot_follow(fx),
         }
     }
 }

@@ -98,9 +98,20 @@ impl Device {
     pub(super) fn get_twin(&mut self, link: LinkId, tag: Tag, fx: &mut Effects) {
         if !self.fresh {
             // No guard would tell that the cached one is outdated.
-            self.documents.twin = Cached::Unknown;
+            if self.follows() {
+                self.documents.forget();
+            } else {
+                self.documents.twin = Cached::Unknown;
+            }
             return self.jobs.push_front(Job::GetTwin { link, tag });
         }
+        if self.subscribed(Interest::TwinResponses) && self.remember_view(link, tag, fx) {
+            return;
+        }
+        self.show_twin(link, tag, fx);
+    }
+
+    pub(super) fn show_twin(&mut self, link: LinkId, tag: Tag, fx: &mut Effects) {
         match self.documents.twin.get() {
             _ if !self.subscribed(Interest::TwinResponses) => {
                 fx.say(link, Outbound::Receipt(tag));

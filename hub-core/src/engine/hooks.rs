@@ -186,6 +186,6 @@ pub(crate) fn actions_of<'a>(address: &'a Address, frame: &Inbound) -> Vec<Actio
         Inbound::Subscribe(_, add) => {
             add.iter().map(|(interest, _)| Action::Subscribe(*interest)).collect()
         }
-        Inbound::Settle(..) | Inbound::Unsubscribe(..) => Vec::new(),
+        Inbound::Settle(..) | Inbound::Unsubscribe(..) | Inbound::Heard(_) => Vec::new(),
     }
 }

@@ -112,7 +112,10 @@ impl Uplink {
     /// Sends a frame. Never waits; what the store answers at once is in the downlink on return.
     /// To be called when there is room; a frame beyond it is taken all the same.
     pub fn send(&mut self, inbound: Inbound) {
-        if self.left {
+        // Where nobody wants to know what a device has, it is not asked of its machine.
+        let idle =
+            matches!(inbound, Inbound::Heard(_)) && !self.shard.core.limits.desired_catch_up;
+        if self.left || idle {
             return;
         }
         self.paused = false;
@@ -162,7 +165,7 @@ impl Drop for Uplink {
 
 /// Frames that will be answered take a place in the window until they are.
 fn wants_answer(inbound: &Inbound) -> bool {
-    !matches!(inbound, Inbound::Settle(None, ..) | Inbound::Reply(..))
+    !matches!(inbound, Inbound::Settle(None, ..) | Inbound::Reply(..) | Inbound::Heard(_))
 }
 
 /// What a frame takes of the link's bound on bytes of telemetry.
@@ -242,7 +245,7 @@ fn tag_of(frame: &Inbound) -> Option<Tag> {
         | Inbound::Subscribe(tag, _)
         | Inbound::Unsubscribe(tag, _) => Some(*tag),
         Inbound::Settle(tag, ..) => *tag,
-        Inbound::Reply(..) => None,
+        Inbound::Reply(..) | Inbound::Heard(_) => None,
     }
 }
 

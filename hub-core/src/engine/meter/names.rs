@@ -62,6 +62,7 @@ named!(Inbound {
     "reply": Self::Reply(..),
     "subscribe": Self::Subscribe(..),
     "unsubscribe": Self::Unsubscribe(..),
+    "heard": Self::Heard(..),
 });
 
 named!(Outcome {
