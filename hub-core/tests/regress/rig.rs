@@ -51,15 +51,14 @@ impl Rig {
         let mut limits = Limits::default();
         adapt(&mut limits);
         let address = Address::parse("d1").unwrap();
-        let machine = |node: &str| {
-            let node = NodeId::new(node).unwrap();
-            let (limits, routing) = (limits.clone(), Arc::default());
-            let setup = Setup { limits, node, partitions: 1, routing };
-            Device::new(Arc::new(setup), address.clone())
-        };
-        let machines = vec![machine("a"), machine("b")];
+        let machines = ["a", "b"].map(|node| machine(node, &limits, &address)).to_vec();
         let store = MemoryStore::new();
         Self { store, machines, now: START, limits, address, conflicts: 0, batches: 0 }
+    }
+
+    /// A machine is lost with all it knew, and made anew.
+    pub(crate) fn made_anew(&mut self, index: usize) {
+        self.machines[index] = machine(["a", "b"][index], &self.limits, &self.address);
     }
 
     /// Registers the device, or changes its status.
@@ -197,6 +196,13 @@ impl Rig {
     pub(crate) fn tick(&mut self, machine: usize) -> Vec<Said> {
         self.feed(machine, Input::Tick)
     }
+}
+
+fn machine(node: &str, limits: &Limits, address: &Address) -> Device {
+    let node = NodeId::new(node).unwrap();
+    let (limits, routing) = (limits.clone(), Arc::default());
+    let setup = Setup { limits, node, partitions: 1, routing };
+    Device::new(Arc::new(setup), address.clone())
 }
 
 /// The answers to a call.
