@@ -17,6 +17,7 @@ mod feedback;
 mod files;
 mod hostile;
 mod jobs;
+mod kept;
 mod methods;
 mod queries;
 mod registry;
