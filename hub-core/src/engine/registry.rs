@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 
 use super::holder::Holder;
 use super::hub::Hub;
-use crate::device::Input;
-use crate::device::events::{Lifecycle, registered};
+use crate::device::events::{Lifecycle, Transition, presence_changed, registered};
+use crate::device::{Input, Setup};
 use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::id::{Address, DeviceId};
 use crate::inbox::{Gone, Post};
@@ -13,6 +13,7 @@ use crate::registry::{
     Context, Identity, IdentitySpec, IfMatch, check_delete, check_module_parent, create,
     edge_runtime, put,
 };
+use crate::route::Presence;
 use crate::security::Registered;
 use crate::session::Session;
 use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, QueueId, Record};
@@ -294,10 +295,35 @@ impl Registry<'_> {
         match (Identity::decode(&identity.body), Twin::decode(&twin.body)) {
             (Ok(identity), Ok(twin)) => {
                 let now = self.hub.now();
-                change.and(self.event(Lifecycle::Deleted, &identity, &twin, now))
+                let gone = self.disconnected(&identity, records.get(2), &twin, now);
+                change.and(gone).and(self.event(Lifecycle::Deleted, &identity, &twin, now))
             }
             _ => change,
         }
+    }
+
+    /// The word of a connection that ends with its identity: whoever holds it finds no session to end.
+    fn disconnected(
+        &self,
+        identity: &Identity,
+        session: Option<&Option<Record>>,
+        twin: &Twin,
+        at: Timestamp,
+    ) -> Change {
+        let Some(Some(Record::Document(document))) = session else { return Change::new() };
+        let session = Session::decode(&document.body).unwrap_or_default();
+        if !session.is_connected() {
+            return Change::new();
+        }
+        let core = self.hub.core();
+        let setup = Setup { routing: core.router.table(), ..Setup::clone(&core.setup) };
+        let transition = Transition {
+            presence: Presence::Disconnected,
+            generation: identity.generation(),
+            epoch: session.epoch,
+            at,
+        };
+        presence_changed(&setup, identity.address(), transition, Some(twin))
     }
 
     /// An identity.
