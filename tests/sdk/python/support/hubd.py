@@ -41,6 +41,14 @@ def binary():
     return str(max(built, key=lambda path: path.stat().st_mtime))
 
 
+def keeping():
+    """hubd's sibling, which keeps what a hub keeps only if it is told to."""
+    path = pathlib.Path(binary()).with_name("hubd-keeping")
+    if not path.exists():
+        raise HubStartError(f"no {path}: run cargo build --example hubd-keeping")
+    return str(path)
+
+
 def default_store():
     """$HUBD_STORE, or memory. On PostgreSQL every hub gets a schema, so that it begins empty."""
     store = os.environ.get("HUBD_STORE", "memory")
@@ -72,8 +80,9 @@ def split_address(text):
 class Hubd:
     """One hubd process. Starts on construction; `stop` ends it with SIGTERM."""
 
-    def __init__(self, *flags, store=None, data_dir=None, ca_file=None):
+    def __init__(self, *flags, store=None, data_dir=None, ca_file=None, program=None):
         """`ca_file` is what clients trust when `flags` name a server certificate."""
+        self.program = program or binary()
         self.flags = flags
         self.given_ca_file = ca_file
         self.store = store or default_store()
@@ -90,7 +99,7 @@ class Hubd:
 
     def start(self):
         command = [
-            binary(),
+            self.program,
             "--store", self.store,
             "--data-dir", str(self.data_dir),
             "--mqtts", address_or_any(MQTTS_PORT),
