@@ -32,16 +32,9 @@ mod rig;
 #[derive(Debug, Clone)]
 enum Act {
     /// A back end writes at a node.
-    Write {
-        node: usize,
-        content: Value,
-        replace: bool,
-    },
+    Write { node: usize, content: Value, replace: bool },
     /// The device connects to a node, whatever it had before, and listens.
-    Connect {
-        node: usize,
-        persistent: bool,
-    },
+    Connect { node: usize, persistent: bool },
     /// It stops listening, and listens again.
     Again,
     /// It reads its twin.
@@ -51,10 +44,7 @@ enum Act {
     /// The node of the connection dies and comes back with nothing but the store.
     Crash,
     /// So many of the messages under way arrive, and so many of the acknowledgements of those.
-    Arrive {
-        messages: usize,
-        acknowledgements: usize,
-    },
+    Arrive { messages: usize, acknowledgements: usize },
     /// So many changes meet a conflict.
     Conflicts(u32),
     /// All arrives. The device must be where its twin is, if it listens.

@@ -162,7 +162,10 @@ mod tests {
             assert_eq!((letter.number, letter.sequence), (SequenceNumber(9), SequenceNumber(5)));
             assert_eq!(letter.kept_until, NOW.after(Limits::default().dead_letter_retention));
             let again = letter.replay(None);
-            assert_eq!((again.ack, again.expiry, again.message_id()), (Ack::Full, None, Some("m1")));
+            assert_eq!(
+                (again.ack, again.expiry, again.message_id()),
+                (Ack::Full, None, Some("m1"))
+            );
             assert_eq!(&again.body[..], b"body");
         }
     }

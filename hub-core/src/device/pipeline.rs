@@ -53,10 +53,8 @@ impl Device {
     pub(super) fn advance(&mut self, fx: &mut Effects) {
         while self.busy == Busy::No {
             let Some(job) = self.jobs.front() else { return };
-            let missing: Vec<Slot> = job
-                .needs(&self.setup)
-                .filter(|slot| !self.documents.is_known(*slot))
-                .collect();
+            let missing: Vec<Slot> =
+                job.needs(&self.setup).filter(|slot| !self.documents.is_known(*slot)).collect();
             if !missing.is_empty() {
                 let asks = missing.iter().map(|slot| Documents::ask(*slot, &self.address));
                 fx.reads.extend(asks);

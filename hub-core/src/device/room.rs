@@ -140,9 +140,8 @@ mod tests {
         let limits = Limits { dead_letters_max: 5, twin_history_max: 16, ..Limits::default() };
         let of = Address::parse("d").unwrap();
         let letters = QueueId::dead_letters(&of);
-        let new = |queue: &QueueId, n| {
-            (0..n).fold(Change::new(), |change, _| change.push(push(queue)))
-        };
+        let new =
+            |queue: &QueueId, n| (0..n).fold(Change::new(), |change, _| change.push(push(queue)));
         let made = |depth, known, n| {
             room(&letters, depth, known).make(new(&letters, n), &limits).map(|it| settled(&it))
         };

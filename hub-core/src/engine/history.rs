@@ -84,10 +84,8 @@ impl TwinHistory<'_> {
         let mut after = SequenceNumber::default();
         let mut versions = Vec::new();
         loop {
-            let asks = [
-                Ask::Items(QueueId::twin_history(of), after, PAGE),
-                Ask::Document(Key::twin(of)),
-            ];
+            let asks =
+                [Ask::Items(QueueId::twin_history(of), after, PAGE), Ask::Document(Key::twin(of))];
             let mut records = self.hub.core().store.read(&asks).await?.into_iter();
             let items: Vec<Item> = match records.next().flatten() {
                 Some(Record::Items(items)) => items,

@@ -113,8 +113,7 @@ impl Uplink {
     /// To be called when there is room; a frame beyond it is taken all the same.
     pub fn send(&mut self, inbound: Inbound) {
         // Where nobody wants to know what a device has, it is not asked of its machine.
-        let idle =
-            matches!(inbound, Inbound::Heard(_)) && !self.shard.core.limits.desired_catch_up;
+        let idle = matches!(inbound, Inbound::Heard(_)) && !self.shard.core.limits.desired_catch_up;
         if self.left || idle {
             return;
         }

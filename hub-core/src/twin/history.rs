@@ -171,7 +171,11 @@ impl TwinChange {
     #[must_use]
     pub fn history_item(&self, before: &Twin, bytes_max: usize) -> Bytes {
         let whole = view::text(&Item { change: self, undo: Some(&Undo::of(self, before)) });
-        if whole.len() <= bytes_max { whole } else { view::text(&Item { change: self, undo: None }) }
+        if whole.len() <= bytes_max {
+            whole
+        } else {
+            view::text(&Item { change: self, undo: None })
+        }
     }
 }
 

@@ -160,7 +160,9 @@ impl Serialize for Inside<'_> {
             match old {
                 Old::Absent => {}
                 Old::Leaf(stamp, _) => map.serialize_entry(name, &Stamps(*stamp, None))?,
-                Old::Object(stamp, olds) => map.serialize_entry(name, &Stamps(*stamp, Some(olds)))?,
+                Old::Object(stamp, olds) => {
+                    map.serialize_entry(name, &Stamps(*stamp, Some(olds)))?
+                }
             }
         }
         map.end()

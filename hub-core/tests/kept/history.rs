@@ -26,7 +26,8 @@ async fn each_version_tells_who_wrote_what_and_the_twin_is_there_as_it_was() {
     let mut device = soon(hub.device(&d1)).await.unwrap();
     let born = hub.registry().twin(&d1).await.unwrap().twin;
     world.clock.advance(Duration::from_secs(10));
-    let third = patch(hub, &d1, json!({"tags": {"floor": 1}, "properties": {"desired": {"a": 1}}})).await;
+    let third =
+        patch(hub, &d1, json!({"tags": {"floor": 1}, "properties": {"desired": {"a": 1}}})).await;
     world.clock.advance(Duration::from_secs(10));
     soon(device.report(r#"{"a":1}"#)).await.unwrap();
     let fourth = hub.registry().twin(&d1).await.unwrap().twin;

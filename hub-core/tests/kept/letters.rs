@@ -62,7 +62,8 @@ async fn every_end_but_completion_leaves_a_letter_with_its_cause() {
 
     let letters = hub.dead_letters().of(&d1, None, 100).await.unwrap();
     assert_eq!(bodies(&letters), ["rejected", "given back", "expired", "purged"]);
-    let found: Vec<_> = letters.iter().map(|letter| (letter.cause, letter.delivery_count)).collect();
+    let found: Vec<_> =
+        letters.iter().map(|letter| (letter.cause, letter.delivery_count)).collect();
     let expected = [
         (MessageOutcome::Rejected, 0),
         (MessageOutcome::DeliveryCountExceeded, 2),
@@ -117,7 +118,10 @@ async fn letters_of_all_are_read_page_by_page() {
     let d1 = address("d1");
     let first = hub.dead_letters().of(&d1, None, 1).await.unwrap();
     let rest = hub.dead_letters().of(&d1, Some(first[0].number), 9).await.unwrap();
-    assert_eq!((bodies(&first), bodies(&rest)), (vec!["d1 0".into()], vec!["d1 1".into(), "d1 2".into()]));
+    assert_eq!(
+        (bodies(&first), bodies(&rest)),
+        (vec!["d1 0".into()], vec!["d1 1".into(), "d1 2".into()])
+    );
 }
 
 #[tokio::test]
@@ -176,7 +180,10 @@ async fn a_letter_is_sent_again_once_and_whole_or_stays() {
     assert_eq!((message.ack, &message.body[..]), (Ack::Full, &b"x"[..]));
     assert_eq!(message.properties, letter.message.properties);
     assert_eq!((again[0].delivery_count, message.enqueued), (0, hub.now()));
-    assert_eq!(kind(letters.replay(&d1, SequenceNumber(999), None).await.map(drop)), gone.map(drop));
+    assert_eq!(
+        kind(letters.replay(&d1, SequenceNumber(999), None).await.map(drop)),
+        gone.map(drop)
+    );
 }
 
 /// A listening device hears of it at once, at whichever node.

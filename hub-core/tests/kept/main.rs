@@ -37,10 +37,7 @@ impl World {
         Self::built(but, |builder| builder)
     }
 
-    fn built(
-        but: impl FnOnce(&mut Limits),
-        set_up: impl FnOnce(HubBuilder) -> HubBuilder,
-    ) -> Self {
+    fn built(but: impl FnOnce(&mut Limits), set_up: impl FnOnce(HubBuilder) -> HubBuilder) -> Self {
         let mut limits = Limits::default();
         but(&mut limits);
         let (clock, store) = (Arc::new(ManualClock::new(START)), Arc::new(MemoryStore::new()));

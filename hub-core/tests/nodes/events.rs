@@ -122,8 +122,7 @@ async fn no_takeover_is_missing_however_many_there_are() {
 #[tokio::test]
 async fn a_dead_nodes_connections_are_told_to_have_ended_once() {
     let world = World::polling();
-    let (a, b, c) =
-        (world.telling("a").await, world.telling("b").await, world.telling("c").await);
+    let (a, b, c) = (world.telling("a").await, world.telling("b").await, world.telling("c").await);
     let names: Vec<String> = (0..10).map(|n| format!("x{n}")).collect();
     let mut devices = Vec::new();
     for name in &names {

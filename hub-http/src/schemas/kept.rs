@@ -12,12 +12,16 @@ pub(super) fn all() -> Value {
     let time = || json!({ "type": "string", "format": "date-time" });
     let object = || json!({ "type": "object" });
     let list = |item: Value| json!({ "type": "array", "items": item });
-    let properties = || shape(&["desired", "reported"], json!({ "desired": object(), "reported": object() }));
+    let properties =
+        || shape(&["desired", "reported"], json!({ "desired": object(), "reported": object() }));
     let sections = || {
-        shape(&[], json!({
-            "tags": object(),
-            "properties": shape(&[], json!({ "desired": object(), "reported": object() })),
-        }))
+        shape(
+            &[],
+            json!({
+                "tags": object(),
+                "properties": shape(&[], json!({ "desired": object(), "reported": object() })),
+            }),
+        )
     };
     json!({
         "DeadLetter": shape(&["number", "deviceId", "moduleId", "cause", "deadTimeUtc", "body"], json!({

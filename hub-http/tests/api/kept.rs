@@ -78,14 +78,18 @@ async fn a_dead_letter_is_read_sent_again_and_removed() {
         full.refuses(403, "DeviceMaximumQueueDepthExceeded");
         service.get(&letter).await.expect(200);
         service.send(Method::DELETE, &format!("{of}/commands"), NO_HEADERS, "").await.expect(200);
-        let bad = service.send(Method::POST, &format!("{replay}?expiry=soon"), NO_HEADERS, "").await;
+        let bad =
+            service.send(Method::POST, &format!("{replay}?expiry=soon"), NO_HEADERS, "").await;
         bad.refuses(400, "ArgumentInvalid");
         let again = format!("{replay}?expiry=2027-01-15T08:30:00Z");
         let sent = service.send(Method::POST, &again, NO_HEADERS, "").await.expect(201).json();
         assert_eq!((&sent["messageId"], &sent["depth"]), (&json!("m1"), &json!(1)));
         assert_eq!(sent["expiryTimeUtc"], "2027-01-15T08:30:00.0000000Z");
         let peeked = service.get(&format!("{to}/peek")).await.expect(200).json();
-        assert_eq!((&peeked[0]["body"], &peeked[0]["properties"]), (&want[0]["body"], &want[0]["properties"]));
+        assert_eq!(
+            (&peeked[0]["body"], &peeked[0]["properties"]),
+            (&want[0]["body"], &want[0]["properties"])
+        );
         service.get(&letter).await.refuses(404, "DeadLetterNotFound");
         service.send(Method::POST, &again, NO_HEADERS, "").await.refuses(404, "DeadLetterNotFound");
 
@@ -93,7 +97,10 @@ async fn a_dead_letter_is_read_sent_again_and_removed() {
         let left = service.get(&path).await.expect(200).json();
         let first = format!("{path}/{}", left[0]["number"]);
         service.send(Method::DELETE, &first, NO_HEADERS, "").await.expect(204);
-        service.send(Method::DELETE, &first, NO_HEADERS, "").await.refuses(404, "DeadLetterNotFound");
+        service
+            .send(Method::DELETE, &first, NO_HEADERS, "")
+            .await
+            .refuses(404, "DeadLetterNotFound");
         let purged = service.send(Method::DELETE, &path, NO_HEADERS, "").await.expect(200).json();
         assert_eq!(purged, json!({ "totalLettersPurged": 1 }));
     }

@@ -27,7 +27,11 @@ async fn each_route_needs_its_right() {
         (Method::GET, "/messages/deadLetters", [true, true, false, false, false]),
         (Method::DELETE, "/messages/deadLetters", [true, true, false, false, false]),
         (Method::GET, "/devices/d1/messages/deadLetters", [true, true, false, false, false]),
-        (Method::POST, "/devices/d1/messages/deadLetters/1/replay", [true, true, false, false, false]),
+        (
+            Method::POST,
+            "/devices/d1/messages/deadLetters/1/replay",
+            [true, true, false, false, false],
+        ),
         (Method::GET, "/twins/d1/history", [true, true, false, false, false]),
         (Method::GET, "/twins/d1/history/2", [true, true, false, false, false]),
         (Method::GET, "/messages/events/partitions", [true, true, false, false, false]),

@@ -154,7 +154,8 @@ fn one_that_is_too_large_ends_the_way_back() {
         assert_eq!((version.is_kept(), version.by()), (n != 1, Writer::Device));
         history.push(version);
     }
-    let found = |version| twin_at_version(twin.clone(), &history, version).map(|twin| twin.version());
+    let found =
+        |version| twin_at_version(twin.clone(), &history, version).map(|twin| twin.version());
     assert_eq!([2, 3, 4, 5].map(found), [None, None, Some(4), Some(5)]);
 }
 

@@ -41,7 +41,8 @@ impl Kept {
             match letters.iter().position(of) {
                 Some(index) => {
                     let letter = letters.remove(index);
-                    let whole = letter.message.encode() == was.body && letter.expiry == was.deadline;
+                    let whole =
+                        letter.message.encode() == was.body && letter.expiry == was.deadline;
                     ensure(whole, || format!("{letter:?} is not {was:?}"))?;
                 }
                 None => {
@@ -67,7 +68,9 @@ impl Kept {
                 .collect();
             let [version] = &versions[..] else { return Err(format!("{key:?}: {versions:?}")) };
             let back = twin_at_version(is, std::slice::from_ref(version), was.version());
-            ensure(back.as_ref() == Some(&was), || format!("{version:?} does not lead to {was:?}"))?;
+            ensure(back.as_ref() == Some(&was), || {
+                format!("{version:?} does not lead to {was:?}")
+            })?;
         }
         Ok(())
     }
