@@ -412,7 +412,7 @@ impl Real {
     fn list(&self) -> Vec<u64> {
         let ask = Ask::Items(QueueId::mailbox(&self.rig.address), SequenceNumber(0), 100);
         let Some(Record::Items(items)) = self.rig.read(ask) else { panic!("no list") };
-        let message = |item: &hub_core::store::Item| {
+        let message = |item: &Item| {
             hub_core::envelope::Stored::decode(item.body.clone()).unwrap()
         };
         items.iter().map(|item| number(&message(item))).collect()
@@ -437,7 +437,7 @@ impl Real {
         let queue = QueueId::feedback_pending(&self.rig.address.device_id());
         let ask = Ask::Items(queue, SequenceNumber(0), 1000);
         let Some(Record::Items(items)) = self.rig.read(ask) else { panic!("no list") };
-        let record = |item: &hub_core::store::Item| FeedbackRecord::decode(&item.body).unwrap();
+        let record = |item: &Item| FeedbackRecord::decode(&item.body).unwrap();
         let records = items.iter().map(record);
         records.map(|record| (record.message_id, record.status)).collect()
     }

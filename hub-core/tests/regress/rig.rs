@@ -56,11 +56,6 @@ impl Rig {
         Self { store, machines, now: START, limits, address, conflicts: 0, batches: 0 }
     }
 
-    /// A machine is lost with all it knew, and made anew.
-    pub(crate) fn made_anew(&mut self, index: usize) {
-        self.machines[index] = machine(["a", "b"][index], &self.limits, &self.address);
-    }
-
     /// Registers the device, or changes its status.
     pub(crate) fn register(&mut self, status: Status) {
         let mut spec = IdentitySpec::new(self.address.clone());
@@ -198,7 +193,8 @@ impl Rig {
     }
 }
 
-fn machine(node: &str, limits: &Limits, address: &Address) -> Device {
+/// The machine of a device at a node, without memory.
+pub(crate) fn machine(node: &str, limits: &Limits, address: &Address) -> Device {
     let node = NodeId::new(node).unwrap();
     let (limits, routing) = (limits.clone(), Arc::default());
     let setup = Setup { limits, node, partitions: 1, routing };
