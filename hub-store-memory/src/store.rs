@@ -12,7 +12,7 @@ use hub_core::time::Timestamp;
 
 use crate::state::State;
 
-const LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const LOG_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// A store in the memory of its process.
 ///
@@ -55,7 +55,7 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// Most bytes of log entries, over all partitions. Default: 1 GiB.
+    /// Most bytes of log entries, over all partitions. Default: 512 MiB, a million and a half of small events.
     ///
     /// Counted are the bodies, 4 bytes for each entry and 160 for each append. When an append goes
     /// beyond, the oldest appends of all partitions are dropped until the rest fits; the newest one

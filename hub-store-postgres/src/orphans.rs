@@ -1,8 +1,9 @@
-//! Claims whose callers have gone.
+//! Calls whose callers have gone.
 //!
-//! A claim goes on when its caller stops waiting. Until it ends, the rows it has locked are skipped by
-//! every other claim: whoever claims next would find fewer items than there are. So a new claim first
-//! lets those end.
+//! A call goes on when its caller stops waiting. Until it ends, the items it has locked are skipped by
+//! every claim: whoever claims next would find fewer than there are. So a new claim first lets those
+//! end. A commit counts as well as a claim: the first try of a batch may come late, and lock its items
+//! once more when the second was answered long ago.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

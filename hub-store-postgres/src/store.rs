@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
 use hub_core::query::Path;
 use hub_core::store::{
-    Ask, Batch, Claim, Document, Durability, Entry, Find, Found, Item, Kind, Outcome, Query,
-    Record, Seek, Store, StoreError,
+    Ask, Batch, Change, Claim, Document, Durability, Entry, Find, Found, Item, Kind, Op, Outcome,
+    Query, Record, Seek, Store, StoreError,
 };
 use hub_core::time::Timestamp;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::PostgresConfig;
@@ -30,12 +31,15 @@ use crate::{claim, commit, log, read, tls};
 /// A store in a schema of a PostgreSQL database. Several processes may share it.
 ///
 /// See the [crate's documentation](crate). Every call runs in a task of its own, so that a caller may
-/// stop waiting for it at any moment. Dropping the store ends its connections.
+/// stop waiting for it at any moment. Dropping the store ends its connections, those too on which
+/// something is under way for a caller who has gone.
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Arc<Pool>,
     signals: Arc<Signals>,
     orphans: Arc<Orphans>,
+    /// Its end is heard by the calls that nobody waits for.
+    open: watch::Sender<()>,
     runtime: Handle,
     tasks: Vec<JoinHandle<()>>,
     upkeep: Upkeep,
@@ -82,8 +86,19 @@ impl PostgresStore {
             runtime.spawn(upkeep.clone().run(Arc::clone(&pool))),
         ];
         let (within, indexes) = (config.operation_timeout, config.indexes);
-        let orphans = Arc::default();
-        Ok(Self { pool, signals, orphans, runtime, tasks, upkeep, durability, within, indexes })
+        let (orphans, open) = (Arc::default(), watch::Sender::new(()));
+        Ok(Self {
+            pool,
+            signals,
+            orphans,
+            open,
+            runtime,
+            tasks,
+            upkeep,
+            durability,
+            within,
+            indexes,
+        })
     }
 
     /// [`PostgresStore::open`] by a URL, else with the defaults of [`PostgresConfig`].
@@ -116,14 +131,27 @@ impl PostgresStore {
             true => StoreError::unknown(operation, why),
             false => StoreError::unavailable(operation, why),
         };
-        let within = self.within;
-        let call = self.runtime.spawn(async move { tokio::time::timeout(within, call).await });
+        let (within, mut open) = (self.within, self.open.subscribe());
+        let call = self.runtime.spawn(async move {
+            tokio::select! {
+                biased;
+                answer = tokio::time::timeout(within, call) => Some(answer),
+                _ = open.changed() => None,
+            }
+        });
         match call.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(lost("the server did not answer in time")),
+            Ok(Some(Ok(answer))) => answer,
+            Ok(Some(Err(_))) => Err(lost("the server did not answer in time")),
+            Ok(None) => Err(lost("the store was closed")),
             Err(_) => Err(lost("the store's runtime has ended")),
         }
     }
+}
+
+/// Whether a batch locks items that a claim may want.
+fn locks_items(batch: &Batch) -> bool {
+    let mut ops = batch.changes.iter().flat_map(Change::ops);
+    ops.any(|op| matches!(op, Op::Retime(..) | Op::Settle(_) | Op::Clear(_)))
 }
 
 impl Drop for PostgresStore {
@@ -167,12 +195,16 @@ impl Store for PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
         let (pool, batch) = (Arc::clone(&self.pool), batch.clone());
         let signals = Arc::clone(&self.signals);
+        let (caller, task) = locks_items(&batch).then(|| self.orphans.call()).unzip();
         let commit = async move {
+            let _task = task;
             let outcomes = commit::commit(&pool, &batch).await?;
             signals.nudge(&batch.nudges);
             Ok(outcomes)
         };
-        self.task("commit", true, commit).await
+        let answer = self.task("commit", true, commit).await;
+        drop(caller);
+        answer
     }
 
     async fn claim(&self, now: Timestamp, claims: &[Claim]) -> Result<Vec<Vec<Item>>, StoreError> {

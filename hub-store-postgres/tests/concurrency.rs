@@ -298,6 +298,43 @@ async fn a_batch_on_several_nodes_happens_once() {
     }
 }
 
+/// A commit whose caller has gone may come late and lock what it names; a claim lets it end first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_claim_lets_a_forsaken_commit_end() {
+    let schema = Schema::new();
+    let store = Arc::new(schema.open().await);
+    store.commit(&batch(vec![push(1, "a".to_owned())])).await.unwrap();
+    let claim = |now: u64, until: u64| Claim {
+        scope: Scope::Queue(mailbox(1)),
+        limit: 9,
+        hide_until: Timestamp::from_millis(now + until),
+    };
+    let item = store.claim(Timestamp::ZERO, &[claim(0, 10)]).await.unwrap().remove(0).remove(0);
+    let retime = Change::new().retime(&item.at, Timestamp::from_millis(1), item.marks);
+    let retime = batch(vec![retime]);
+    // Somebody else is about to answer this batch: it waits for that with its item locked.
+    let (other, name) = (server::client().await, &schema.name);
+    let id = format!("{:032x}", retime.id.0);
+    let answer = format!("INSERT INTO \"{name}\".batch VALUES ('{id}', now(), '', '{{}}')");
+    other.batch_execute(&format!("BEGIN; {answer}")).await.unwrap();
+    let forsaken = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.commit(&retime).await })
+    };
+    schema.waits_for_a_lock().await;
+    forsaken.abort();
+    assert!(forsaken.await.unwrap_err().is_cancelled());
+    let mut claimed = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.claim(Timestamp::from_millis(20), &[claim(20, 9)]).await })
+    };
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut claimed).await;
+    assert!(early.is_err(), "the item was passed over: {early:?}");
+    other.batch_execute("ROLLBACK").await.unwrap();
+    let found = claimed.await.unwrap().unwrap().remove(0);
+    assert_eq!(found.iter().map(|item| item.claims).collect::<Vec<_>>(), [2]);
+}
+
 /// A nudge reaches a node of another process, and so soon that no polling explains it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nudges_cross_processes() {

@@ -34,7 +34,9 @@ impl Fixture for Schemas {
 
     async fn reopen(&mut self, store: PostgresStore) -> Option<PostgresStore> {
         drop(store);
-        Some(self.schemas.last().unwrap().open().await)
+        let schema = self.schemas.last().unwrap();
+        schema.left().await;
+        Some(schema.open().await)
     }
 }
 

@@ -75,6 +75,8 @@ pub(super) struct Driver<IO> {
     began: (Timestamp, Instant),
     /// Whether the peer is being read. If not, it cannot be blamed for silence.
     reading: bool,
+    /// When the timer fires. Before, it is not asked: that would touch memory for nothing.
+    armed: Option<Instant>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
@@ -88,7 +90,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     ) -> Self {
         let began = (hub.now(), Instant::now());
         let Link { up, down, .. } = link;
-        Self { io, hub, up, down, session, counters, reader, writer, began, reading: true }
+        Self {
+            io,
+            hub,
+            up,
+            down,
+            session,
+            counters,
+            reader,
+            writer,
+            began,
+            reading: true,
+            armed: None,
+        }
     }
 
     /// Runs the connection to its end, and takes leave of the hub.
@@ -101,9 +115,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.up.leave(end.cause());
     }
 
-    fn now(&self) -> Timestamp {
-        let (at, instant) = self.began;
-        at.after(instant.elapsed())
+    fn now(&self, instant: Instant) -> Timestamp {
+        let (at, began) = self.began;
+        at.after(instant.duration_since(began))
     }
 
     fn instant(&self, at: Timestamp) -> Instant {
@@ -116,13 +130,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         let mut scratch = SCRATCH
             .take()
             .unwrap_or_else(|| Box::new(Scratch { read: vec![0; READ_MAX], turn: Turn::new() }));
-        let now = self.now();
+        let instant = Instant::now();
+        let now = self.now(instant);
         let mut next = self.turn(cx, now, &mut scratch);
         // The timer is armed once and asked again when it fires; packets do not touch it.
-        while matches!(next, Next::Wait) && sleep.as_mut().poll(cx).is_ready() {
+        while matches!(next, Next::Wait) && self.armed.is_none_or(|at| instant >= at) {
+            if sleep.as_mut().poll(cx).is_pending() {
+                self.armed = Some(sleep.deadline());
+                break;
+            }
             next = self.tick(now, &mut scratch.turn);
             let at = self.instant(self.session.deadline());
             sleep.as_mut().reset(at.max(Instant::now() + std::time::Duration::from_millis(1)));
+            self.armed = None;
         }
         if let Next::End(_) = next {
             self.send(&mut scratch.turn);

@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub_store_postgres::tokio_postgres::{Client, NoTls, connect};
 use hub_store_postgres::{PostgresConfig, PostgresStore};
@@ -65,8 +65,30 @@ impl Schema {
     }
 
     pub(crate) fn config(&self) -> PostgresConfig {
-        let config: PostgresConfig = url().parse().unwrap_or_else(|error| panic!("{error}"));
+        let mark = if url().contains('?') { '&' } else { '?' };
+        let url = format!("{}{mark}application_name={}", url(), self.name);
+        let config: PostgresConfig = url.parse().unwrap_or_else(|error| panic!("{error}"));
         config.schema(&self.name)
+    }
+
+    /// Ends when no store has a connection. A server goes on with what a dead client has sent last.
+    pub(crate) async fn left(&self) {
+        self.until("count(*) = 0", "true").await;
+    }
+
+    /// Ends when a connection of a store waits for a lock.
+    pub(crate) async fn waits_for_a_lock(&self) {
+        self.until("count(*) > 0", "wait_event_type = 'Lock'").await;
+    }
+
+    /// Ends when this holds of those of the stores' connections.
+    async fn until(&self, holds: &str, of: &str) {
+        let client = client().await;
+        let query =
+            format!("SELECT {holds} FROM pg_stat_activity WHERE application_name = $1 AND {of}");
+        while !client.query_one(&query, &[&self.name]).await.unwrap().get::<_, bool>(0) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     pub(crate) async fn open(&self) -> PostgresStore {
@@ -120,7 +142,7 @@ impl Own {
 
     pub(crate) async fn open(&self, schema: &str) -> PostgresStore {
         let config: PostgresConfig = self.url.parse().unwrap_or_else(|error| panic!("{error}"));
-        let config = config.schema(schema).connect_timeout(std::time::Duration::from_secs(2));
+        let config = config.schema(schema).connect_timeout(Duration::from_secs(2));
         PostgresStore::open(config).await.unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -29,9 +29,11 @@ function binary() {
   return built[0];
 }
 
-// $HUBD_STORE, or memory. On PostgreSQL the hub gets a schema, so that it begins empty.
-function store() {
+// $HUBD_STORE, or memory. The hub begins empty: `file` is a directory in its own one, and on
+// PostgreSQL it gets a schema.
+function store(dataDir) {
   const given = process.env.HUBD_STORE || 'memory';
+  if (given === 'file') return `file:${dataDir}/store`;
   if (!/^postgres(ql)?:/.test(given) || given.includes('schema=')) return given;
   return `${given}${given.includes('?') ? '&' : '?'}schema=sdk_${process.pid}_${Date.now()}`;
 }
@@ -49,7 +51,7 @@ function addressOrAny(port) {
 async function startHubd(dataDir) {
   const flags = [
     '--store',
-    store(),
+    store(dataDir),
     '--data-dir',
     dataDir,
     '--mqtts',

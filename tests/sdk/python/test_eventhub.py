@@ -31,6 +31,8 @@ def send(fleet, device, count, prefix="event"):
     client = fleet.client(device)
     for number in range(count):
         client.send_message(f"{prefix} {number}")
+    # A second client of the device would throw this one out, which would come back and do the same.
+    client.disconnect()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

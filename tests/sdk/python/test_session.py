@@ -170,7 +170,9 @@ def test_connection_state_in_the_registry(hub, fleet):
 @pytest.mark.parametrize("crash", [False, True], ids=["stop", "crash"])
 def test_hub_restart(tmp_path, crash):
     """A durable hub remembers sessions, queues and twins, whichever way it went down."""
-    store = default_store() if default_store() != "memory" else f"file:{tmp_path / 'store'}"
+    store = default_store(tmp_path)
+    if store == "memory":
+        store = f"file:{tmp_path / 'store'}"
     with Hubd(store=store, data_dir=tmp_path / "data") as hub:
         relay = Relay(hub.routes())
         fleet = Fleet(hub, tmp_path)

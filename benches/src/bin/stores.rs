@@ -1,10 +1,10 @@
-//! What a hub on PostgreSQL does in a second, without a protocol in between.
+//! What a hub does in a second on one store or another, without a protocol in between.
 //!
-//! `cargo run --release -p hub-store-postgres --example postgres_figures -- URL SCENARIO [SECONDS]`
+//! `cargo run --release -p benches --bin stores -- STORE SCENARIO [SECONDS]`
 //!
-//! Scenarios: `messages` (100 devices, for each ten senders that wait for an answer; each message is
-//! delivered and completed), `reports` (100 devices that wait for each answer). The schema `figures`
-//! is made and dropped.
+//! Stores: `memory`, `file:DIR` (its content is lost), `postgres://…` (the schema `figures` is made and
+//! dropped). Scenarios: `messages` (100 devices, for each ten senders that wait for the outcome; each
+//! message is delivered and completed), `reports` (100 devices that wait for each answer).
 
 use std::error::Error;
 use std::sync::Arc;
@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hub_core::Hub;
-use hub_core::engine::DeviceEvent;
+use hub_core::engine::{DeviceEvent, HubBuilder};
 use hub_core::envelope::Message;
 use hub_core::frame::{Disposition, Interest};
 use hub_core::id::Address;
 use hub_core::registry::IdentitySpec;
-use hub_store_postgres::tokio_postgres::{NoTls, connect};
+use hub_store_fjall::{FileStore, FileStoreConfig};
+use hub_store_memory::MemoryStore;
+use hub_store_postgres::tokio_postgres::{Client, NoTls, connect};
 use hub_store_postgres::{PostgresConfig, PostgresStore};
 
 const SCHEMA: &str = "figures";
@@ -29,15 +31,14 @@ type Failure = Box<dyn Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
-    let (Some(url), Some(scenario)) = (args.next(), args.next()) else {
-        return Err("usage: figures URL messages|reports [SECONDS]".into());
+    let (Some(store), Some(scenario)) = (args.next(), args.next()) else {
+        return Err(
+            "arguments: memory | file:DIR | postgres://…, messages | reports, [SECONDS]".into()
+        );
     };
     let seconds: u64 = args.next().map_or(Ok(5), |text| text.parse())?;
-    let (client, connection) = connect(&url, NoTls).await?;
-    tokio::spawn(connection);
-    client.batch_execute(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")).await?;
-    let store = PostgresStore::open(url.parse::<PostgresConfig>()?.schema(SCHEMA)).await?;
-    let hub = Hub::builder(store).start()?;
+    let (builder, database) = open(&store).await?;
+    let hub = builder.start()?;
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut tasks = Vec::new();
     for number in 0..DEVICES {
@@ -62,8 +63,27 @@ async fn main() -> Result<(), Failure> {
     stop.store(true, Ordering::Relaxed);
     hub.shutdown(Duration::from_secs(5)).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    client.batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).await?;
+    if let Some(client) = database {
+        client.batch_execute(&format!("DROP SCHEMA {SCHEMA} CASCADE")).await?;
+    }
     Ok(())
+}
+
+/// A hub on an empty store, and the connection that drops it in the end.
+async fn open(store: &str) -> Result<(HubBuilder, Option<Client>), Failure> {
+    if store == "memory" {
+        return Ok((Hub::builder(MemoryStore::new()), None));
+    }
+    if let Some(directory) = store.strip_prefix("file:") {
+        drop(std::fs::remove_dir_all(directory));
+        let store = FileStore::open(directory, FileStoreConfig::new())?;
+        return Ok((Hub::builder(store), None));
+    }
+    let (client, connection) = connect(store, NoTls).await?;
+    tokio::spawn(connection);
+    client.batch_execute(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")).await?;
+    let store = PostgresStore::open(store.parse::<PostgresConfig>()?.schema(SCHEMA)).await?;
+    Ok((Hub::builder(store), Some(client)))
 }
 
 /// A device, and what is counted.
