@@ -412,9 +412,7 @@ impl Real {
     fn list(&self) -> Vec<u64> {
         let ask = Ask::Items(QueueId::mailbox(&self.rig.address), SequenceNumber(0), 100);
         let Some(Record::Items(items)) = self.rig.read(ask) else { panic!("no list") };
-        let message = |item: &Item| {
-            hub_core::envelope::Stored::decode(item.body.clone()).unwrap()
-        };
+        let message = |item: &Item| hub_core::envelope::Stored::decode(item.body.clone()).unwrap();
         items.iter().map(|item| number(&message(item))).collect()
     }
 

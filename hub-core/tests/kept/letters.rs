@@ -172,7 +172,7 @@ async fn a_letter_is_sent_again_once_and_whole_or_stays() {
         [a, b, c].map(|sent| kind(sent.map(|sent| sent.expiry))).into_iter().collect();
     found.sort_by_key(Result::is_err);
     let gone = Err(ErrorKind::DeadLetterNotFound);
-    assert_eq!(found, [Ok(expiry), gone.clone(), gone.clone()]);
+    assert_eq!(found, [Ok(expiry), gone, gone]);
     assert_eq!(letters.count(&d1).await.unwrap(), kept - 1);
     let again = hub.peek(&d1, None, 9).await.unwrap();
     assert_eq!(again.len(), 1);

@@ -2,6 +2,7 @@
 //! their desired properties. Through the public API, on the memory store.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "tests fail by panicking"
