@@ -16,7 +16,11 @@ macro_rules! pages {
 pages! {
     readme = "README.md",
     delivery = "docs/delivery.md",
+    direct_methods = "docs/direct-methods.md",
+    jobs = "docs/jobs.md",
     queries = "docs/queries.md",
+    quotas = "docs/quotas.md",
+    registry_import_export = "docs/registry-import-export.md",
     twins = "docs/twins.md",
     writing_a_store = "docs/writing-a-store.md",
     writing_a_transport = "docs/writing-a-transport.md",

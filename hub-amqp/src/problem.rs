@@ -60,6 +60,8 @@ pub mod condition {
     pub const LOCK_LOST: &str = "com.microsoft:message-lock-lost";
     /// Too much at once.
     pub const THROTTLED: &str = "com.microsoft:device-container-throttled";
+    /// All that is allowed is used up.
+    pub const QUOTA: &str = "com.microsoft:quota-exceeded";
     /// Not in time.
     pub const TIMEOUT: &str = "com.microsoft:timeout";
     /// The record has changed.
@@ -83,6 +85,7 @@ pub fn status(kind: ErrorKind) -> i32 {
         ErrorKind::Unauthorized => 401,
         ErrorKind::Forbidden
         | ErrorKind::DeviceDisabled
+        | ErrorKind::QuotaExceeded
         | ErrorKind::QueueFull
         | ErrorKind::TooManyMethods => 403,
         ErrorKind::DeviceNotFound
@@ -125,6 +128,7 @@ impl From<&HubError> for AmqpError {
                 condition::ALREADY_EXISTS
             }
             ErrorKind::Throttled | ErrorKind::Busy => condition::THROTTLED,
+            ErrorKind::QuotaExceeded => condition::QUOTA,
             ErrorKind::Unavailable | ErrorKind::MethodTimeout => condition::TIMEOUT,
             _ => condition::INTERNAL,
         };
@@ -137,6 +141,7 @@ impl From<&Refusal> for AmqpError {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Unavailable(why) => Self::new(condition::TIMEOUT, *why),
+            Refusal::Throttled(_) => Self::new(condition::THROTTLED, refusal.to_string()),
             Refusal::Unauthorized(why) | Refusal::Malformed(why) => {
                 Self::new(condition::UNAUTHORIZED, *why)
             }
@@ -159,6 +164,7 @@ pub fn closed(reason: CloseReason) -> AmqpError {
         | CloseReason::CredentialExpired
         | CloseReason::Denied => condition::UNAUTHORIZED,
         CloseReason::PeerStuck => condition::RESOURCE_LIMIT,
+        CloseReason::Throttled => condition::THROTTLED,
         CloseReason::Shutdown => condition::FORCED,
         _ => condition::INTERNAL,
     };

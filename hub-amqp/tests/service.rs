@@ -14,5 +14,7 @@ mod log;
 mod manners;
 #[path = "service/messages.rs"]
 mod messages;
+#[path = "service/quotas.rs"]
+mod quotas;
 #[path = "service/tokens.rs"]
 mod tokens;

@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use axum::Router;
 use hub_core::blob::{
-    BlobAccess, BlobAddress, BlobError, BlobInfo, BlobName, BlobReader, BlobStore,
+    BlobAccess, BlobAddress, BlobError, BlobFolder, BlobInfo, BlobName, BlobReader, BlobStore,
+    BlobWriter, FolderAddress, FolderProof,
 };
 use hub_core::engine::Clock;
 use hub_core::security::SymmetricKey;
@@ -21,9 +22,11 @@ use tokio::sync::Semaphore;
 
 use crate::config::{BlobDirectoryConfig, OpenError, check};
 use crate::disk::{Disk, NotPut};
+use crate::query::Query;
 use crate::reader::Reader;
-use crate::sas::Account;
+use crate::sas::{Account, Resource};
 use crate::serve;
+use crate::writer::Writer;
 
 /// What stays as it is in a path.
 const ESCAPED: &AsciiSet =
@@ -48,9 +51,18 @@ impl Inner {
         format!("{:016x}", self.requests.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn url(&self, blob: &BlobName) -> String {
-        let name = utf8_percent_encode(blob.as_str(), ESCAPED);
+    /// The URL of a blob or a folder.
+    fn url(&self, name: &str) -> String {
+        let name = utf8_percent_encode(name, ESCAPED);
         format!("{}/{}/{name}", self.config.base_url, self.account.container)
+    }
+
+    /// The folder that a URL without a query names, if it is one of this directory.
+    fn folder(&self, url: &str) -> Option<BlobFolder> {
+        let path = url.strip_prefix(self.config.base_url.as_str())?.strip_prefix('/')?;
+        let name = path.strip_prefix(self.account.container.as_str())?.strip_prefix('/')?;
+        // Its name needs no escapes, so the folder that is meant can be written in one way only.
+        BlobFolder::parse(name.strip_suffix('/').unwrap_or(name))
     }
 }
 
@@ -140,8 +152,9 @@ impl BlobStore for BlobDirectory {
             BlobAccess::Upload => "rw",
             BlobAccess::Download => "r",
         };
-        let query = self.inner.account.sign(blob, permissions, now.after(valid));
-        BlobAddress::new(format!("{}{query}", self.inner.url(blob)))
+        let resource = Resource::Blob(blob.as_str());
+        let query = self.inner.account.sign(resource, permissions, now.after(valid));
+        BlobAddress::new(format!("{}{query}", self.inner.url(blob.as_str())))
             .map_err(|error| BlobError::refused("address", error))
     }
 
@@ -151,7 +164,7 @@ impl BlobStore for BlobDirectory {
         Ok(found.map(|stored| BlobInfo {
             size: stored.size,
             modified: timestamp(stored.modified),
-            url: self.inner.url(blob),
+            url: self.inner.url(blob.as_str()),
         }))
     }
 
@@ -166,6 +179,39 @@ impl BlobStore for BlobDirectory {
         let range = range.unwrap_or(0..stored.size);
         let range = range.start..range.end.min(stored.size);
         Ok(Box::new(Reader::new(stored.file, range)))
+    }
+
+    async fn write(&self, blob: &BlobName) -> Result<Box<dyn BlobWriter>, BlobError> {
+        let new = self.blocking("write", |inner| inner.disk.new_file()).await?;
+        Ok(Box::new(Writer::new(self.inner.clone(), blob.clone(), new)))
+    }
+
+    async fn folder_address(
+        &self,
+        folder: &BlobFolder,
+        now: Timestamp,
+        valid: Duration,
+    ) -> Result<FolderAddress, BlobError> {
+        let resource = Resource::Folder(folder.as_str());
+        let query = self.inner.account.sign(resource, "rcwd", now.after(valid));
+        Ok(FolderAddress::from(format!("{}{query}", self.inner.url(folder.as_str()))))
+    }
+
+    async fn folder(
+        &self,
+        address: &str,
+        proof: FolderProof,
+        now: Timestamp,
+    ) -> Result<Option<BlobFolder>, BlobError> {
+        let (url, query) = address.split_once('?').unwrap_or((address, ""));
+        let Some(folder) = self.inner.folder(url) else { return Ok(None) };
+        if proof == FolderProof::Hub {
+            return Ok(Some(folder));
+        }
+        let wanted = Resource::Folder(folder.as_str());
+        let rights = self.inner.account.verify(Query(query), wanted, now);
+        let good = rights.is_ok_and(|rights| rights.read && rights.write);
+        Ok(good.then_some(folder))
     }
 
     async fn delete(&self, blob: &BlobName) -> Result<bool, BlobError> {

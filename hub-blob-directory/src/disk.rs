@@ -81,6 +81,43 @@ pub(crate) struct Staged {
     pub(crate) bytes: u64,
 }
 
+/// How much may be staged for a blob.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StageLimits {
+    pub(crate) blocks_max: u64,
+    pub(crate) bytes_max: u64,
+}
+
+/// Why a block was not staged.
+#[derive(Debug)]
+pub(crate) enum NotStaged {
+    /// As many blocks are staged as may be.
+    Blocks,
+    /// With it, more bytes would be staged than may be.
+    Bytes,
+    /// The disk failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for NotStaged {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Staged {
+    /// What is staged with a block of this size, in the place of one of that size if there is one.
+    fn with(self, size: u64, before: Option<u64>, limits: StageLimits) -> Result<Self, NotStaged> {
+        let blocks = self.blocks + u64::from(before.is_none());
+        let bytes = self.bytes.saturating_sub(before.unwrap_or(0)).saturating_add(size);
+        match () {
+            () if blocks > limits.blocks_max => Err(NotStaged::Blocks),
+            () if bytes > limits.bytes_max => Err(NotStaged::Bytes),
+            () => Ok(Self { blocks, bytes }),
+        }
+    }
+}
+
 pub(crate) struct Disk {
     root: PathBuf,
     /// Held while a blob of their share is put into its place or removed.
@@ -425,34 +462,42 @@ impl Disk {
         Ok(staged)
     }
 
-    /// Stages a block of a blob. When this returns, it is on stable storage.
-    pub(crate) fn stage(&self, blob: &BlobName, id: &[u8], mut new: NewFile) -> io::Result<()> {
+    /// Stages a block of a blob, if there is room for it. When this returns, it is on stable storage.
+    ///
+    /// The room is looked for under the blob's lock: blocks that come at once do not take the same.
+    pub(crate) fn stage(
+        &self,
+        blob: &BlobName,
+        id: &[u8],
+        mut new: NewFile,
+        limits: StageLimits,
+    ) -> Result<(), NotStaged> {
         new.file.sync_all()?;
         let size = new.file.metadata()?.len();
         let folder = self.blocks_of(blob);
         let place = folder.join(hex(id));
         let _held = self.lock_of(blob);
-        self.count_staged(blob)?;
+        let staged = self.count_staged(blob)?;
         let before = if_there(fs::metadata(&place))?.map(|about| about.len());
+        let staged = staged.with(size, before, limits)?;
         for attempt in 1.. {
             match fs::create_dir(&folder) {
                 Ok(()) => sync_directory(&self.root.join("staging/blocks"))?,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             let Some(from) = &new.path else { break };
             match fs::rename(from, &place) {
                 Ok(()) => break,
                 // A sweep took the folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         new.kept();
         sync_directory(&folder)?;
-        if let Some(staged) = lock(&self.staged).get_mut(&hash(blob)) {
-            staged.blocks += u64::from(before.is_none());
-            staged.bytes = staged.bytes.saturating_sub(before.unwrap_or(0)).saturating_add(size);
+        if let Some(known) = lock(&self.staged).get_mut(&hash(blob)) {
+            *known = staged;
         }
         Ok(())
     }

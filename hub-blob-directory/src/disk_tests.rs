@@ -173,7 +173,7 @@ fn staged_blocks_are_counted_also_after_a_restart() {
     let place = Place::new();
     let disk = place.open();
     for (id, text) in [("1", "one"), ("2", "four"), ("1", "seven")] {
-        disk.stage(&blob("a"), id.as_bytes(), new(&disk, text)).unwrap();
+        disk.stage(&blob("a"), id.as_bytes(), new(&disk, text), AMPLE).unwrap();
     }
     let want = Staged { blocks: 2, bytes: 9 };
     assert_eq!(disk.staged(&blob("a")).unwrap(), want);
@@ -192,7 +192,7 @@ fn a_sweep_takes_what_was_not_touched_and_no_blob() {
     let place = Place::new();
     let disk = place.open();
     put(&disk, "a", "one");
-    disk.stage(&blob("a"), b"1", new(&disk, "two")).unwrap();
+    disk.stage(&blob("a"), b"1", new(&disk, "two"), AMPLE).unwrap();
     let mut left = new(&disk, "three");
     left.kept();
     let (past, future) = (Duration::from_secs(60), SystemTime::now() + Duration::from_secs(60));
@@ -202,7 +202,7 @@ fn a_sweep_takes_what_was_not_touched_and_no_blob() {
     assert_eq!(place.files("staging"), [""; 0]);
     assert_eq!(disk.staged(&blob("a")).unwrap(), Staged::default());
     assert_eq!(read(&disk, "a").as_deref(), Some("one"));
-    disk.stage(&blob("a"), b"1", new(&disk, "two")).unwrap();
+    disk.stage(&blob("a"), b"1", new(&disk, "two"), AMPLE).unwrap();
     let folder = disk.blocks_of(&blob("a"));
     File::open(&folder).unwrap().set_modified(SystemTime::now() - past).unwrap();
     disk.touch_staged(&blob("a")).unwrap();
@@ -219,4 +219,44 @@ fn a_secret_is_made_once_and_read_by_its_owner_only() {
     let mode = fs::metadata(place.path().join("key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(place.files("staging"), [""; 0]);
+}
+
+const AMPLE: StageLimits = StageLimits { blocks_max: 1000, bytes_max: 1 << 20 };
+
+#[test]
+fn blocks_that_come_at_once_do_not_take_the_same_room() {
+    let place = Place::new();
+    let disk = place.open();
+    let limits = StageLimits { blocks_max: 1000, bytes_max: 10 };
+    let news: Vec<NewFile> = (0..16).map(|_| new(&disk, "four")).collect();
+    let begin = std::sync::Barrier::new(news.len());
+    let staged = std::thread::scope(|scope| {
+        let threads = news.into_iter().enumerate().map(|(n, new)| {
+            let (disk, begin) = (&disk, &begin);
+            scope.spawn(move || {
+                begin.wait();
+                disk.stage(&blob("a"), &n.to_be_bytes(), new, limits)
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(staged.iter().filter(|staged| staged.is_ok()).count(), 2);
+    assert!(staged.iter().all(|staged| matches!(staged, Ok(()) | Err(NotStaged::Bytes))));
+    assert_eq!(disk.staged(&blob("a")).unwrap(), Staged { blocks: 2, bytes: 8 });
+    assert_eq!(place.files("staging/new"), [""; 0]);
+}
+
+#[test]
+fn a_block_that_replaces_another_takes_its_room() {
+    let place = Place::new();
+    let disk = place.open();
+    let limits = StageLimits { blocks_max: 1, bytes_max: 5 };
+    disk.stage(&blob("a"), b"1", new(&disk, "five!"), limits).unwrap();
+    let other = disk.stage(&blob("a"), b"2", new(&disk, ""), limits);
+    assert!(matches!(other, Err(NotStaged::Blocks)));
+    disk.stage(&blob("a"), b"1", new(&disk, "four"), limits).unwrap();
+    let large = disk.stage(&blob("a"), b"1", new(&disk, "sixsix"), limits);
+    assert!(matches!(large, Err(NotStaged::Bytes)));
+    assert_eq!(disk.staged(&blob("a")).unwrap(), Staged { blocks: 1, bytes: 4 });
 }

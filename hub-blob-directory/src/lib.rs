@@ -1,4 +1,4 @@
-//! Files of an IoT hub's devices in a directory.
+//! Files of an IoT hub's devices and back ends in a directory.
 //!
 //! [`BlobDirectory`] is a [`BlobStore`](hub_core::BlobStore) that keeps what devices upload in a
 //! directory, each file under its name. Its [`router`](BlobDirectory::router) speaks the part of Azure
@@ -26,7 +26,7 @@
 //!   size.
 //! - The signature of an address names one file, what may be done, and until when. It is the service
 //!   signature of Azure Storage, so that whoever has [`BlobDirectory::key`] can make others with any
-//!   storage SDK.
+//!   storage SDK. That of a folder of back ends is for all that is in it (`sr=d`).
 //! - Names are the file system's: a name that is a folder of other files cannot be a file, and on a file
 //!   system that ignores case two names may be one.
 //! - Every wait and every size has a bound: [`BlobDirectoryConfig`].
@@ -39,6 +39,7 @@ mod query;
 mod reader;
 mod sas;
 mod serve;
+mod writer;
 
 pub use self::config::{BlobDirectoryConfig, OpenError};
 pub use self::directory::BlobDirectory;

@@ -1,4 +1,5 @@
 use super::*;
+use hub_core::blob::BlobName;
 use hub_core::id::DeviceId;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -14,11 +15,12 @@ fn blob(name: &str) -> BlobName {
 }
 
 fn verify(query: &str, name: &str, now: Timestamp) -> Result<Rights, Denied> {
-    account().verify(Query(query.trim_start_matches('?')), &blob(name), now)
+    let name = blob(name);
+    account().verify(Query(query.trim_start_matches('?')), Resource::Blob(name.as_str()), now)
 }
 
 fn signed(permissions: &str) -> String {
-    account().sign(&blob("a b"), permissions, LATER)
+    account().sign(Resource::Blob("d1/a b"), permissions, LATER)
 }
 
 #[test]
@@ -52,13 +54,13 @@ fn every_signed_field_counts() {
     let mut other = account();
     other.key = SymmetricKey::generate(&[9; 32]);
     assert_eq!(
-        other.verify(Query(query.trim_start_matches('?')), &blob("a b"), NOW),
+        other.verify(Query(query.trim_start_matches('?')), Resource::Blob("d1/a b"), NOW),
         Err(Denied::Signature)
     );
     other = account();
     other.container = "other".into();
     assert_eq!(
-        other.verify(Query(query.trim_start_matches('?')), &blob("a b"), NOW),
+        other.verify(Query(query.trim_start_matches('?')), Resource::Blob("d1/a b"), NOW),
         Err(Denied::Signature)
     );
 }
@@ -99,4 +101,55 @@ fn a_signature_of_the_stock_sdk_is_good() {
     let rights = Rights { read: true, create: false, write: false, delete: false };
     assert_eq!(verify(made, "a b", NOW), Ok(rights));
     assert_eq!(verify(made, "a c", NOW), Err(Denied::Signature));
+}
+
+#[test]
+fn a_signature_of_a_folder_is_for_what_is_in_it() {
+    let query = account().sign(Resource::Folder("~service/in"), "rw", LATER);
+    assert!(query.contains("&sr=d&sdd=2&"), "{query}");
+    let of = |resource| account().verify(Query(query.trim_start_matches('?')), resource, NOW);
+    let rights = Rights { read: true, create: false, write: true, delete: false };
+    for inside in ["~service/in/a", "~service/in/a b/c"] {
+        assert_eq!(of(Resource::Blob(inside)), Ok(rights), "{inside}");
+    }
+    for folder in ["~service/in", "~service/in/deeper"] {
+        assert_eq!(of(Resource::Folder(folder)), Ok(rights), "{folder}");
+    }
+    for outside in ["~service/in", "~service/inside/a", "~service/other/a", "~service/a", "d1/in/a"]
+    {
+        assert_eq!(of(Resource::Blob(outside)), Err(Denied::Signature), "{outside}");
+    }
+    for outside in ["~service", "~service/other", "~service/inside"] {
+        assert_eq!(of(Resource::Folder(outside)), Err(Denied::Signature), "{outside}");
+    }
+    // One for a blob says nothing of a folder.
+    let query = account().sign(Resource::Blob("~service/in"), "rw", LATER);
+    let of = account().verify(
+        Query(query.trim_start_matches('?')),
+        Resource::Folder("~service/in"),
+        NOW,
+    );
+    assert_eq!(of, Err(Denied::Unsupported("sr")));
+}
+
+#[test]
+fn the_depth_of_a_folder_counts() {
+    let query = account().sign(Resource::Folder("~service/in"), "rw", LATER);
+    let of = |to: &str| {
+        let query = query.replace("sdd=2", to);
+        let query = Query(query.trim_start_matches('?'));
+        account().verify(query, Resource::Blob("~service/in/a/b"), NOW)
+    };
+    for (to, denied) in [
+        ("sdd=1", Denied::Signature),
+        ("sdd=3", Denied::Signature),
+        ("sdd=4", Denied::Signature),
+        ("sdd=99999999999999999999", Denied::Malformed("sdd")),
+        ("sdd=0", Denied::Malformed("sdd")),
+        ("sdd=-1", Denied::Malformed("sdd")),
+        ("x=2", Denied::Malformed("sdd")),
+        ("sdd=2&sdd=3", Denied::Malformed("sdd")),
+    ] {
+        assert_eq!(of(to), Err(denied), "{to}");
+    }
 }

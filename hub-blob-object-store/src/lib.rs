@@ -1,4 +1,4 @@
-//! Files of an IoT hub's devices in an object store.
+//! Files of an IoT hub's devices and back ends in an object store.
 //!
 //! [`ObjectStoreBlobs`] makes a [`BlobStore`] of any store of the
 //! [`object_store`] crate that can sign URLs: Amazon S3 and what is compatible with it, Azure Blob
@@ -36,13 +36,18 @@
 //!   S3 and Google Cloud Storage answer a `PUT` with 200, where Azure's storage clients expect 201:
 //!   devices use a plain HTTP client there.
 //! - The hub's clock plays no part: the service decides when an address has expired.
-//! - What a device began and did not finish is the service's to remove: set a lifecycle rule.
-//!   [`BlobStore::sweep`] does nothing.
+//! - What a device began and did not finish is the service's to remove: set a lifecycle rule, also for
+//!   multipart uploads. [`BlobStore::sweep`] does nothing.
+//! - The services sign no folders. The address of a folder of back ends is its URL in the bucket, without
+//!   a right: back ends use credentials of their own there.
 //! - The container that devices are told is the first segment of the signed URL's path. With S3 that is
 //!   the bucket, unless the store was built for virtual hosts.
 
+mod writer;
+
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,19 +55,22 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use hub_core::blob::{
-    BlobAccess, BlobAddress, BlobError, BlobInfo, BlobName, BlobReader, BlobStore,
+    BlobAccess, BlobAddress, BlobError, BlobFolder, BlobInfo, BlobName, BlobReader, BlobStore,
+    BlobWriter, FolderAddress, FolderProof, SERVICE,
 };
 use hub_core::time::Timestamp;
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
 use object_store::{Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 
+use self::writer::Writer;
+
 /// Largest piece that is handed on at once.
 const PIECE: usize = 256 * 1024;
 
 /// Files in an object store. What the crate's documentation says of its service holds.
 pub struct ObjectStoreBlobs<S> {
-    store: S,
+    store: Arc<S>,
 }
 
 impl<S: fmt::Debug> fmt::Debug for ObjectStoreBlobs<S> {
@@ -74,7 +82,7 @@ impl<S: fmt::Debug> fmt::Debug for ObjectStoreBlobs<S> {
 impl<S: ObjectStore + Signer> ObjectStoreBlobs<S> {
     /// Keeps files in this store, each under its own name.
     pub fn new(store: S) -> Self {
-        Self { store }
+        Self { store: Arc::new(store) }
     }
 
     async fn signed(
@@ -94,6 +102,19 @@ impl<S: ObjectStore + Signer> ObjectStoreBlobs<S> {
             .await
             .map_err(|error| failed(operation, error))?;
         BlobAddress::new(url.as_str()).map_err(|error| BlobError::refused(operation, error))
+    }
+
+    /// The URL of a folder: that of something in it, which the store knows.
+    async fn folder_url(
+        &self,
+        operation: &'static str,
+        folder: &BlobFolder,
+    ) -> Result<String, BlobError> {
+        let inside = folder.blob("x").map_err(|error| BlobError::refused(operation, error))?;
+        let valid = Duration::from_secs(1);
+        let address = self.signed(operation, &inside, BlobAccess::Download, valid).await?;
+        let url = address.without_right();
+        Ok(url.strip_suffix("/x").unwrap_or(url).to_owned())
     }
 
     async fn head(
@@ -169,6 +190,32 @@ impl<S: ObjectStore + Signer> BlobStore for ObjectStoreBlobs<S> {
         let found = self.store.get_opts(&path("read", blob)?, options).await;
         let found = found.map_err(|error| failed("read", error))?;
         Ok(Box::new(Pieces { stream: Some(found.into_stream()), rest: Bytes::new() }))
+    }
+
+    async fn write(&self, blob: &BlobName) -> Result<Box<dyn BlobWriter>, BlobError> {
+        Ok(Box::new(Writer::new(self.store.clone(), path("write", blob)?)))
+    }
+
+    async fn folder_address(
+        &self,
+        folder: &BlobFolder,
+        _: Timestamp,
+        _: Duration,
+    ) -> Result<FolderAddress, BlobError> {
+        Ok(FolderAddress::from(self.folder_url("folder_address", folder).await?))
+    }
+
+    async fn folder(
+        &self,
+        address: &str,
+        _: FolderProof,
+        _: Timestamp,
+    ) -> Result<Option<BlobFolder>, BlobError> {
+        let root = self.folder_url("folder", &BlobFolder::root()).await?;
+        let url = address.split('?').next().unwrap_or("");
+        let url = url.strip_suffix('/').unwrap_or(url);
+        let inside = url.strip_prefix(root.as_str());
+        Ok(inside.and_then(|inside| BlobFolder::parse(&format!("{SERVICE}{inside}"))))
     }
 
     async fn delete(&self, blob: &BlobName) -> Result<bool, BlobError> {

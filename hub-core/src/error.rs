@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use crate::blob::{BlobError, BlobErrorKind};
 use crate::store::{StoreError, StoreErrorKind};
@@ -68,6 +69,11 @@ pub enum ErrorKind {
     JobAlreadyExists,
     /// There are as many jobs as may be that have not ended.
     TooManyJobs,
+    /// A job over the registry goes on: there is one at a time.
+    RegistryJobActive,
+    /// The address is that of no folder of the hub's store of files, it has no right to it, or what
+    /// has to be there is not.
+    BlobFolderInvalid,
     /// The consumer group or partition does not exist.
     NoSuchPartition,
     /// The credentials are missing, wrong or expired.
@@ -76,8 +82,10 @@ pub enum ErrorKind {
     Forbidden,
     /// Others changed the same record too often; try again.
     Busy,
-    /// Too much is waiting; try again later.
+    /// Too much is waiting, or comes too fast; try again later.
     Throttled,
+    /// The hub has taken as many messages today as it may.
+    QuotaExceeded,
     /// The store cannot be reached, or the hub shuts down; try again later.
     Unavailable,
     /// The hub cannot go on.
@@ -90,12 +98,26 @@ pub enum ErrorKind {
 pub struct HubError {
     kind: ErrorKind,
     message: Cow<'static, str>,
+    retry_after: Option<Duration>,
 }
 
 impl HubError {
     /// A refusal.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after: None }
+    }
+
+    /// With the time after which there is room, as far as is known now.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// After what time there is room, if that is known: of refusals by quotas.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// What kind of refusal.
@@ -171,6 +193,8 @@ pub enum CloseReason {
     PeerStuck,
     /// A hook of the application denied an operation that has no negative answer.
     Denied,
+    /// The peer sends faster than it may, and its protocol has no other way to say so.
+    Throttled,
     /// The hub shuts down.
     Shutdown,
     /// The hub cannot go on with this connection.
@@ -187,6 +211,7 @@ impl fmt::Display for CloseReason {
             Self::CredentialExpired => "credential expired",
             Self::PeerStuck => "peer stuck",
             Self::Denied => "denied",
+            Self::Throttled => "throttled",
             Self::Shutdown => "shutdown",
             Self::Internal => "internal error",
         })

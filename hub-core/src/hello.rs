@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::envelope::AuthMethod;
 use crate::id::{Address, Epoch, LinkId};
@@ -130,6 +131,9 @@ pub enum Refusal {
     /// A hook of the application said no.
     #[error("denied by the application")]
     Denied,
+    /// More connections come than may, of this identity or of all; there is room after this time.
+    #[error("throttled: try again in {} ms", .0.as_millis())]
+    Throttled(Duration),
     /// Not now: too many connections, the store is away, or the hub shuts down.
     #[error("try again later: {0}")]
     Unavailable(&'static str),

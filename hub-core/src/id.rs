@@ -32,6 +32,13 @@ fn check(text: &str) -> Result<(), IdError> {
     }
 }
 
+fn check_address(text: &str) -> Result<(), IdError> {
+    match text.split_once('/') {
+        None => check(text),
+        Some((device, module)) => check(device).and_then(|()| check(module)),
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -132,14 +139,14 @@ impl Address {
     /// # Errors
     /// [`IdError`] when either part breaks the rule for identifiers.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        match text.split_once('/') {
-            None => check(text)?,
-            Some((device, module)) => {
-                check(device)?;
-                check(module)?;
-            }
-        }
+        check_address(text)?;
         Ok(Self(text.into()))
+    }
+
+    /// [`Address::parse`] of text that is shared, and goes on to be.
+    pub(crate) fn of_shared(text: &Arc<str>) -> Result<Self, IdError> {
+        check_address(text)?;
+        Ok(Self(Arc::clone(text)))
     }
 
     /// `device` or `device/module`.

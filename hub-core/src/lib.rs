@@ -1,6 +1,7 @@
 //! An IoT hub as a library: the protocol-agnostic core, its ports and the engine.
 
 pub mod blob;
+pub mod bulk;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod delivery;
@@ -18,6 +19,7 @@ pub mod limits;
 pub mod method;
 pub mod node;
 pub mod query;
+pub mod quota;
 pub mod registry;
 pub mod roster;
 pub mod route;

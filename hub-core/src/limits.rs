@@ -42,6 +42,9 @@ pub struct Limits {
     pub c2d_lock_expiry_counts: bool,
     /// Most unsettled messages on one link.
     pub offer_window: u32,
+    /// Most senders of one node that wait for the outcome of their message. Beyond it a sender
+    /// learns the outcome by feedback only.
+    pub outcomes_waiting_max: usize,
 
     // -- dead letters --
     /// Most dead letters that are kept of one identity; beyond it the oldest goes. Zero, the default,
@@ -154,8 +157,11 @@ pub struct Limits {
     pub method_response_timeout_default: Duration,
     /// Longest wait for an offline device.
     pub method_connect_timeout_max: Duration,
-    /// Most calls in flight per identity.
+    /// Most calls in flight per identity, those that wait for it to come included.
     pub methods_in_flight_max: usize,
+    /// Most calls at once, over all identities of one node, whose callers are ready to wait for the
+    /// device. Beyond it such a call is refused as throttled; others are not concerned.
+    pub methods_patient_max: usize,
 
     // -- jobs --
     /// Most jobs that have not ended.
@@ -182,6 +188,15 @@ pub struct Limits {
     pub bulk_max: usize,
     /// Largest page of a listing.
     pub list_page_max: u32,
+    /// Longest line of a file that is imported, in bytes. An exported line has the twin's metadata,
+    /// which may be ten times as long as its values.
+    pub import_line_bytes_max: usize,
+    /// Most lines that an import takes at once; between two batches it notes how far it came.
+    pub import_batch_max: usize,
+    /// Most devices that an import or a bulk request works on at the same time.
+    pub import_at_once_max: usize,
+    /// How long a node that works on an import or an export keeps it without a sign.
+    pub registry_job_tenure: Duration,
     /// Longest status reason in characters.
     pub status_reason_max: usize,
 
@@ -251,6 +266,9 @@ pub struct Limits {
     /// How long a notice of desired properties waits for an earlier one that is still on its way
     /// from another node. Then the device is told all its desired properties instead.
     pub notice_gap_max: Duration,
+    /// Most notices of one connection that wait so. With one more the device is told all its desired
+    /// properties at once.
+    pub notices_waiting_max: usize,
 
     // -- engine --
     /// Most inputs that wait for one device while its change is being written.
@@ -275,6 +293,9 @@ pub struct Limits {
     pub lifecycle_buffer: usize,
     /// Longest wait of an in-process or HTTP call for the store.
     pub call_timeout: Duration,
+    /// Most devices whose use of their own quotas is remembered, on one node. It is while they owe
+    /// something; what one more does counts for the node's quotas only.
+    pub quota_devices_max: usize,
 }
 
 impl Default for Limits {
@@ -298,6 +319,7 @@ impl Default for Limits {
             offer_window: 50,
             dead_letters_max: 0,
             dead_letter_retention: secs(7 * 24 * 3600),
+            outcomes_waiting_max: 100_000,
             feedback_batch_max: 64,
             feedback_batch_age: secs(15),
             feedback_ttl: secs(3600),
@@ -342,6 +364,7 @@ impl Default for Limits {
             method_response_timeout_default: secs(30),
             method_connect_timeout_max: secs(300),
             methods_in_flight_max: 100,
+            methods_patient_max: 10_000,
             jobs_active_max: 100,
             jobs_retention: secs(30 * 24 * 3600),
             jobs_kept_max: 1000,
@@ -353,6 +376,10 @@ impl Default for Limits {
             modules_per_device_max: 50,
             bulk_max: 100,
             list_page_max: 1000,
+            import_line_bytes_max: 4 * mib,
+            import_batch_max: 256,
+            import_at_once_max: 16,
+            registry_job_tenure: secs(60),
             status_reason_max: 128,
             routes_max: 100,
             endpoints_max: 10,
@@ -381,6 +408,7 @@ impl Default for Limits {
             remote_dispatch_timeout: secs(5),
             remote_calls_max: 1000,
             notice_gap_max: secs(5),
+            notices_waiting_max: 16,
             device_inbox_max: 256,
             conflict_rounds_max: 8,
             batch_changes_max: 1000,
@@ -392,6 +420,7 @@ impl Default for Limits {
             sweep_items_max: 256,
             lifecycle_buffer: 1024,
             call_timeout: secs(30),
+            quota_devices_max: 100_000,
         }
     }
 }

@@ -22,7 +22,10 @@ enum Act {
         response: u64,
         listening: bool,
     },
-    Listening,
+    /// The device listens, so much later than anything before.
+    Listening {
+        late: u64,
+    },
     Reply {
         which: prop::sample::Index,
         payload: &'static str,
@@ -48,7 +51,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (0..4_u64, 1..4_u64, any::<bool>()).prop_map(|(connect, response, listening)| {
             Act::Begin { connect, response, listening }
         }),
-        2 => Just(Act::Listening),
+        2 => prop_oneof![Just(0), 0..4_u64].prop_map(|late| Act::Listening { late }),
         4 => (any::<prop::sample::Index>(), payload)
             .prop_map(|(which, payload)| Act::Reply { which, payload }),
         1 => (0..200_u64).prop_map(|number| Act::Foreign { number }),
@@ -137,17 +140,24 @@ impl Run {
             Act::Begin { connect, response, listening } => {
                 self.begin(*connect, *response, *listening, limits);
             }
-            Act::Listening => {
-                let mut waits: Vec<_> = self
-                    .open
-                    .iter()
-                    .filter_map(|(call, open)| match open {
-                        Open::Waits { response, order, .. } => Some((*order, *call, *response)),
-                        Open::Flies { .. } => None,
-                    })
-                    .collect();
+            Act::Listening { late } => {
+                // A timer may be late: the device comes first, whatever time it is.
+                self.now += late;
+                let (mut waits, mut over) = (Vec::new(), Vec::new());
+                for (call, open) in &self.open {
+                    match open {
+                        Open::Waits { until, .. } if *until <= self.now => {
+                            over.push((*call, kind(ErrorKind::DeviceNotOnline)));
+                        }
+                        Open::Waits { response, order, .. } => {
+                            waits.push((*order, *call, *response));
+                        }
+                        Open::Flies { .. } => {}
+                    }
+                }
                 waits.sort_unstable();
-                let dispatched = self.real.listening(self.at());
+                let (dispatched, ended) = self.real.listening(self.at());
+                self.ends(ended, over);
                 assert_eq!(dispatched.len(), waits.len());
                 for ((_, call, response), dispatch) in waits.into_iter().zip(&dispatched) {
                     self.flies(call, response, dispatch);
@@ -226,7 +236,7 @@ impl Run {
         self.begun += 1;
         let call = self.begun;
         let method = MethodCall::new("m")
-            .with_connect_timeout(Duration::from_millis(connect))
+            .when_online_within(Duration::from_millis(connect))
             .with_response_timeout(Duration::from_millis(response));
         let full = self.open.len() >= limits.methods_in_flight_max;
         let begun = self.real.begin(CallId(call), method, listening, self.at(), limits);

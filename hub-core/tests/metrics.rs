@@ -19,13 +19,16 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use hub_core::endpoint::{Failure, FailureKind, Outgoing};
-use hub_core::engine::{HandlerEndpoint, Hub, HubBuilder, ManualClock};
+use hub_core::engine::{Action, Actor, HandlerEndpoint, Hub, HubBuilder, ManualClock};
 use hub_core::envelope::{EventSource, Message};
 use hub_core::frame::{Disposition, Inbound, Interest, Outbound};
 use hub_core::id::Tag;
 use hub_core::method::MethodCall;
+use hub_core::quota::{Operation, Quotas, Rate};
 use hub_core::route::RouteSpec;
+use hub_core::security::Principal;
 use hub_core::store::StoreErrorKind;
 use hub_core::twin::ServicePatch;
 use metrics::{
@@ -258,6 +261,10 @@ async fn everything(hub: &Hub, store: &Control) {
     link.up.send(Inbound::Report(Tag(6), "{".into(), None));
     assert!(matches!(next(&mut link).await, Outbound::Refused(..)));
     hub.invoke(&d1, MethodCall::new("x")).await.unwrap_err();
+    // Queries: one that is answered, one that cannot be read, one that nobody waits for.
+    hub.query("SELECT deviceId FROM devices", None, None).await.unwrap();
+    hub.query("SELECT", None, None).await.unwrap_err();
+    drop(hub.query("SELECT * FROM devices", None, None).now_or_never());
     // A store that is away: retries, waiting changes, a full window, a device that waits.
     store.fail_commits(Some(StoreErrorKind::Unavailable));
     publish(&mut link, 7, b"x");
@@ -276,6 +283,17 @@ async fn everything(hub: &Hub, store: &Control) {
     store.fail_commits(None);
     soon(asking).await.unwrap().unwrap();
     while !matches!(next(&mut link).await, Outbound::Reported(Tag(10), _)) {}
+    // An operation that waits for its turn, and one that has none.
+    let principal = Principal::in_process();
+    for (action, refused) in [(Action::ReadJobs, true), (Action::QueryTwins, false)] {
+        hub.authorize(Actor::Service(&principal), action).await.unwrap();
+        let again = hub.authorize(Actor::Service(&principal), action);
+        if refused {
+            again.await.unwrap_err();
+        } else {
+            assert!(waits(again).await);
+        }
+    }
     // One connection more than may be, one machine that fails, one that is let go.
     hub.connect(hello("d1")).await.unwrap_err();
     drop(link);
@@ -299,9 +317,13 @@ async fn every_documented_metric_moves_and_no_other_is_there() {
         let failure = Failure::new(FailureKind::Refused, "as told");
         std::future::ready(if first { Err(failure) } else { Ok(()) })
     });
+    let quotas = Quotas::default()
+        .per_hub(Operation::Job, Rate::per_minute(1))
+        .per_hub(Operation::Query, Rate::per_second(1));
     let route = RouteSpec::new("twins", EventSource::TwinChange, "true", "picky");
-    let builder =
-        |builder: HubBuilder| builder.limits(few).endpoint("picky", picky).routes([route]);
+    let builder = |builder: HubBuilder| {
+        builder.limits(few).endpoint("picky", picky).routes([route]).quotas(quotas)
+    };
     let (hub, store) = named("one", builder).await;
     everything(&hub, &store).await;
     let delivered = |series: &Series| series.labels["outcome"] == "delivered";
@@ -337,14 +359,22 @@ async fn every_documented_metric_moves_and_no_other_is_there() {
         ("hub_messages_sent_total", "done", 2.0),
         ("hub_messages_ended_total", "completed", 1.0),
         ("hub_refused_requests_total", "message_lock_lost", 1.0),
+        ("hub_quota_waits_total", "query", 1.0),
+        ("hub_quota_waits_total", "", 1.0),
+        ("hub_quota_refusals_total", "job", 1.0),
+        ("hub_quota_refusals_total", "hub", 1.0),
         ("hub_methods_total", "device_not_online", 1.0),
         ("hub_methods_total", "internal", 1.0),
+        ("hub_queries_total", "argument_invalid", 1.0),
+        ("hub_query_seconds", "", 3.0),
         ("hub_twin_writes_total", "desired", 1.0),
         ("hub_twin_writes_total", "argument_invalid", 1.0),
         ("hub_machine_failures_total", "", 1.0),
     ] {
         assert!((value(name, word) - wanted).abs() < 0.5, "{name} {word}: {}", value(name, word));
     }
+    let answered = value("hub_queries_total", "done") + value("hub_queries_total", "dropped");
+    assert!((answered - 2.0).abs() < 0.5 && value("hub_queries_total", "done") > 0.5, "{answered}");
     assert!(value("hub_batch_retries_total", "") > 0.0);
     assert!(value("hub_store_errors_total", "commit") > 0.0);
     assert!((value("hub_store_degraded", "")).abs() < 0.5);

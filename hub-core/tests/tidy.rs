@@ -9,8 +9,8 @@
 //! | 6 | `engine` |
 //! | 5 | the traits of `store` and `blob`, and what helps to implement them; `endpoint` |
 //! | 4 | `node` |
-//! | 3 | `device`, `job` |
-//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route` |
+//! | 3 | `device`, `job`, `bulk` |
+//! | 2 | `delivery`, `twin`, `method`, `session`, `registry`, `upload`, `inbox`, `roster`, `route`, `quota` |
 //! | 1 | `security`, `query` |
 //! | 0 | the data of `store` and `blob`; `envelope`, `error`, `frame`, `hello`, `id`, `limits`, `time` |
 //!
@@ -36,9 +36,9 @@ fn floor(module: &str) -> Option<u8> {
         "store" | "blob" => 0,
         "endpoint" => 5,
         "node" => 4,
-        "device" | "job" => 3,
+        "device" | "job" | "bulk" => 3,
         "delivery" | "twin" | "method" | "session" | "registry" | "upload" | "inbox" | "roster"
-        | "route" => 2,
+        | "route" | "quota" => 2,
         "security" | "query" => 1,
         "envelope" | "error" | "frame" | "hello" | "id" | "limits" | "time" => 0,
         _ => return None,
@@ -47,8 +47,18 @@ fn floor(module: &str) -> Option<u8> {
 
 /// What stands on floor 5, and everybody above may know: the traits of stores and of files, and what
 /// helps the authors of stores.
-const STORE_TRAITS: [&str; 9] =
-    ["Store", "Query", "Held", "Nudged", "Nudges", "OneLock", "Shapes", "BlobStore", "BlobReader"];
+const STORE_TRAITS: [&str; 10] = [
+    "Store",
+    "Query",
+    "Held",
+    "Nudged",
+    "Nudges",
+    "OneLock",
+    "Shapes",
+    "BlobStore",
+    "BlobReader",
+    "BlobWriter",
+];
 
 /// The file of the second trait, which stands on floor 5 with all that it takes and gives.
 const STORE_QUERY: &str = "store/query.rs";

@@ -75,14 +75,23 @@ impl Call {
         }
     }
 
-    /// Asks the application's hook whether the caller may do this.
+    /// Asks the application's hook whether the caller may do this, and waits for its turn.
     pub(crate) async fn allow(&self, action: Action<'_>) -> Result<(), Problem> {
+        self.allow_bytes(action, 0).await
+    }
+
+    /// The same for something that carries so many bytes.
+    pub(crate) async fn allow_bytes(
+        &self,
+        action: Action<'_>,
+        bytes: usize,
+    ) -> Result<(), Problem> {
         let actor = match &self.caller {
             Caller::Anyone => return Ok(()),
             Caller::Device(address, _) => Actor::Device(address),
             Caller::Service(principal) => Actor::Service(principal),
         };
-        Ok(self.api.hub.authorize(actor, action).await?)
+        Ok(self.api.hub.authorize_bytes(actor, action, bytes).await?)
     }
 
     /// A header as text.

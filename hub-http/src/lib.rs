@@ -98,6 +98,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         service::query::ROUTES,
         service::jobs::ROUTES,
         service::registry::ROUTES,
+        service::registry_jobs::ROUTES,
         service::bulk::ROUTES,
         service::twin::ROUTES,
         service::history::ROUTES,

@@ -5,11 +5,13 @@
 //! only one that the Node SDK reads. Direct methods have the newer body, JSON in a string.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hub_core::bulk::RecordError;
 use hub_core::error::{ErrorKind, HubError};
 use hub_core::hello::Refusal;
 use hub_core::time::Timestamp;
@@ -74,11 +76,14 @@ impl Code {
             ErrorKind::TwinVersionNotFound => Self(404_901, "TwinVersionNotFound"),
             ErrorKind::JobAlreadyExists => Self(409_104, "JobAlreadyExists"),
             ErrorKind::TooManyJobs => Self(429_004, "ThrottlingMaxActiveJobCountExceeded"),
+            ErrorKind::RegistryJobActive => Self(403_003, "JobQuotaExceeded"),
+            ErrorKind::BlobFolderInvalid => Self(400_008, "BlobContainerValidationError"),
             ErrorKind::NoSuchPartition => Self::NOT_FOUND,
             ErrorKind::Unauthorized => Self::UNAUTHORIZED,
             ErrorKind::Forbidden => Self::FORBIDDEN,
             ErrorKind::Busy => Self(503_005, "ServerBusy"),
             ErrorKind::Throttled => Self(429_001, "ThrottlingException"),
+            ErrorKind::QuotaExceeded => Self(403_002, "IotHubQuotaExceeded"),
             ErrorKind::Unavailable => Self::UNAVAILABLE,
             // `Internal`, and kinds that are younger than this table.
             _ => Self::INTERNAL,
@@ -158,6 +163,16 @@ impl Problem {
         self
     }
 
+    /// With the time after which it may be tried again: in whole seconds, and at least one.
+    fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        self.headers.retain(|(name, _)| *name != RETRY_AFTER);
+        if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+            self.headers.push((RETRY_AFTER, value));
+        }
+        self
+    }
+
     pub(crate) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.push((name, HeaderValue::from_static(value)));
         self
@@ -226,7 +241,22 @@ fn clock(seconds: u64) -> String {
 impl From<HubError> for Problem {
     fn from(error: HubError) -> Self {
         let message = error.message().to_owned();
-        Self::new(Code::of(error.kind()), message)
+        let problem = Self::new(Code::of(error.kind()), message);
+        match error.retry_after() {
+            Some(wait) => problem.retry_after(wait),
+            None => problem,
+        }
+    }
+}
+
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        let code = match &error {
+            RecordError::Missing(_) => Code::ARGUMENT_NULL,
+            RecordError::TooLong(_) => Code::TOO_LARGE,
+            _ => Code::ARGUMENT,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -244,6 +274,10 @@ impl From<Refusal> for Problem {
             Refusal::Disabled(address) => Self::new(Code::DEVICE_DISABLED, address.to_string()),
             Refusal::Malformed(why) => Self::argument(why),
             Refusal::Denied => Self::new(Code::FORBIDDEN, "denied by the application"),
+            Refusal::Throttled(wait) => {
+                let error = HubError::new(ErrorKind::Throttled, "too many connections come");
+                error.with_retry_after(wait).into()
+            }
             Refusal::Unavailable(why) => Self::new(Code::UNAVAILABLE, why),
             // A kind that is younger than this table.
             _ => Self::new(Code::UNAUTHORIZED, "not admitted"),
@@ -329,11 +363,14 @@ mod tests {
             (ErrorKind::TwinVersionNotFound, 404),
             (ErrorKind::JobAlreadyExists, 409),
             (ErrorKind::TooManyJobs, 429),
+            (ErrorKind::RegistryJobActive, 403),
+            (ErrorKind::BlobFolderInvalid, 400),
             (ErrorKind::NoSuchPartition, 404),
             (ErrorKind::Unauthorized, 401),
             (ErrorKind::Forbidden, 403),
             (ErrorKind::Busy, 503),
             (ErrorKind::Throttled, 429),
+            (ErrorKind::QuotaExceeded, 403),
             (ErrorKind::Unavailable, 503),
             (ErrorKind::Internal, 500),
         ] {
@@ -341,6 +378,58 @@ mod tests {
             let problem = Problem::from(HubError::new(kind, ""));
             let retry = problem.headers.iter().any(|(name, _)| *name == RETRY_AFTER);
             assert_eq!(retry, matches!(status, 429 | 503), "{kind:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_by_quotas_says_when_to_come_again() {
+        for (wait, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (90_000, "90")] {
+            let error = HubError::new(ErrorKind::Throttled, "The request has been throttled.");
+            let error = error.with_retry_after(Duration::from_millis(wait));
+            let (status, headers, body) = body(error.into()).await;
+            assert_eq!(
+                (status.as_u16(), &headers[ERROR_CODE]),
+                (429, &"ThrottlingException".parse().unwrap())
+            );
+            assert_eq!(headers.get_all(RETRY_AFTER).iter().collect::<Vec<_>>(), [seconds]);
+            assert_eq!(
+                body["Message"],
+                "ErrorCode:ThrottlingException;The request has been throttled."
+            );
+        }
+        let day =
+            HubError::new(ErrorKind::QuotaExceeded, "x").with_retry_after(Duration::from_secs(7));
+        let (status, headers, _) = body(day.into()).await;
+        assert_eq!(
+            (status.as_u16(), &headers[ERROR_CODE]),
+            (403, &"IotHubQuotaExceeded".parse().unwrap())
+        );
+        assert_eq!(headers[RETRY_AFTER], "7");
+    }
+
+    #[test]
+    fn the_log_of_an_import_has_the_same_numbers() {
+        for kind in [
+            ErrorKind::ArgumentInvalid,
+            ErrorKind::DeviceNotFound,
+            ErrorKind::ModuleNotFound,
+            ErrorKind::DeviceAlreadyExists,
+            ErrorKind::ModuleAlreadyExists,
+            ErrorKind::PreconditionFailed,
+            ErrorKind::TwinTooLarge,
+            ErrorKind::TooManyModules,
+            ErrorKind::Forbidden,
+            ErrorKind::Busy,
+            ErrorKind::Throttled,
+            ErrorKind::Unavailable,
+            ErrorKind::Internal,
+        ] {
+            assert_eq!(hub_core::bulk::number_of(kind), Code::of(kind).0, "{kind:?}");
+        }
+        for error in
+            [RecordError::Missing("id"), RecordError::invalid("why"), RecordError::TooLong(1)]
+        {
+            assert_eq!(error.number(), Problem::from(error.clone()).code().0, "{error:?}");
         }
     }
 
@@ -354,6 +443,7 @@ mod tests {
         assert_eq!(status(Refusal::Unauthorized("x")), 401_002);
         assert_eq!(status(Refusal::Denied), 403_000);
         assert_eq!(status(Refusal::Unavailable("x")), 503_001);
+        assert_eq!(status(Refusal::Throttled(Duration::from_secs(1))), 429_001);
         assert_eq!(status(Refusal::Malformed("x")), 400_004);
     }
 }

@@ -273,6 +273,7 @@ mod tests {
             (Refusal::Denied, fatal),
             (Refusal::Disabled(address), passing),
             (Refusal::Unavailable("x"), passing),
+            (Refusal::Throttled(Duration::from_secs(1)), passing),
         ] {
             assert_eq!(refusal_code(&refusal), code, "{refusal}");
         }

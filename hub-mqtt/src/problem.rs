@@ -16,6 +16,7 @@ pub fn error_code(kind: ErrorKind) -> u32 {
         ErrorKind::ArgumentInvalid | ErrorKind::TwinTooLarge => 400_004,
         ErrorKind::Unauthorized => 401_002,
         ErrorKind::Forbidden => 403_000,
+        ErrorKind::QuotaExceeded => 403_002,
         ErrorKind::QueueFull => 403_004,
         ErrorKind::InvalidExpiry => 403_009,
         ErrorKind::DeviceDisabled => 403_012,
@@ -85,7 +86,7 @@ fn write_json_text(text: &str, out: &mut String) {
 mod tests {
     use super::*;
 
-    const KINDS: [ErrorKind; 25] = [
+    const KINDS: [ErrorKind; 26] = [
         ErrorKind::ArgumentInvalid,
         ErrorKind::DeviceNotFound,
         ErrorKind::ModuleNotFound,
@@ -109,6 +110,7 @@ mod tests {
         ErrorKind::Forbidden,
         ErrorKind::Busy,
         ErrorKind::Throttled,
+        ErrorKind::QuotaExceeded,
         ErrorKind::Unavailable,
         ErrorKind::Internal,
     ];
@@ -121,6 +123,7 @@ mod tests {
         assert_eq!(status(ErrorKind::PreconditionFailed), 412);
         assert_eq!(status(ErrorKind::ArgumentInvalid), 400);
         assert_eq!(status(ErrorKind::Throttled), 429);
+        assert_eq!(status(ErrorKind::QuotaExceeded), 403);
     }
 
     #[test]

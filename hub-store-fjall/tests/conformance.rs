@@ -12,6 +12,7 @@
 mod scratch;
 
 use async_trait::async_trait;
+use hub_core::conformance::query::ByReading;
 use hub_core::conformance::store::{Faulty, Fixture, Retry};
 use hub_store_fjall::{FileStore, FileStoreConfig};
 use scratch::Scratch;
@@ -102,4 +103,8 @@ mod faulty {
         inner: super::Directories::new(super::ordinary()),
         seed: 0
     });
+}
+
+mod queries {
+    hub_core::query_tests!(super::ByReading(super::Directories::new(super::ordinary())));
 }

@@ -1,6 +1,7 @@
 //! The conformance kit on the memory store, on the kit's own model, and on a memory store that
-//! fails.
+//! fails; and the kit for queries on the way in which the hub finds twins in them.
 
+use hub_core::conformance::query::ByReading;
 use hub_core::conformance::store::{Faulty, Fresh, Model, Retry};
 use hub_store_memory::MemoryStore;
 
@@ -20,4 +21,8 @@ mod faulty {
             super::Retry::new(super::Faulty::new(super::MemoryStore::new(), seed))
         })
     });
+}
+
+mod queries {
+    hub_core::query_tests!(super::ByReading(super::Fresh(super::MemoryStore::new)));
 }

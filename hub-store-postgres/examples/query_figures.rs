@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hub_core::Hub;
+use hub_core::engine::QueryRows;
 use hub_core::id::Address;
 use hub_core::registry::IdentitySpec;
 use hub_core::twin::ServicePatch;
@@ -29,29 +30,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(connection);
     drop_schema(&client).await?;
     let config = url.parse::<PostgresConfig>()?.schema(SCHEMA).index("tags.site")?;
-    drop(PostgresStore::open(config.clone()).await?);
+    PostgresStore::open(config.clone()).await?.indexed().await;
     fill(&client, config.clone(), twins).await?;
     // Opened anew, it looks at what there is now.
     let store = Arc::new(PostgresStore::open(config).await?);
+    store.indexed().await;
     let hub = Hub::builder_on(store.clone()).queries(store).start()?;
-    println!(
-        "| {twins} twins, one in so many selected | rows | by hand, ms | hub.query, ms | ratio |"
-    );
+    println!("| of {twins} twins | rows | by hand, ms | hub.query, ms | ratio |");
     println!("|---|---|---|---|---|");
+    let found = format!(
+        "FROM {SCHEMA}.document \
+         WHERE kind = 2 AND {SCHEMA}.value_at(body, ARRAY['tags', 'site']::text[]) = $1::text::jsonb"
+    );
+    let page = client.prepare(&format!("SELECT id, body {found} ORDER BY id LIMIT 1001")).await?;
+    let count = client.prepare(&format!("SELECT count(*) {found}")).await?;
     for one_in in [10_000, 1_000, 100] {
         let site = format!("of{one_in}");
-        let sql = format!(
-            "SELECT id, body FROM {SCHEMA}.document \
-             WHERE kind = 2 AND {SCHEMA}.value_at(body, ARRAY['tags', 'site']::text[]) = $1::text::jsonb \
-             ORDER BY id LIMIT 1001"
-        );
-        let statement = client.prepare(&sql).await?;
         let value = format!("\"{site}\"");
         let text = format!("SELECT deviceId, tags.site FROM devices WHERE tags.site = '{site}'");
         let (mut by_hand, mut by_hub, mut rows) = (Vec::new(), Vec::new(), 0);
         for _ in 0..ROUNDS {
             let start = Instant::now();
-            rows = client.query(&statement, &[&value]).await?.len();
+            rows = client.query(&page, &[&value]).await?.len();
             by_hand.push(start.elapsed());
             let start = Instant::now();
             let page = hub.query(&text, Some(1000), None).await?;
@@ -60,11 +60,31 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 return Err(format!("{} rows, {rows} by hand", page.rows.len()).into());
             }
         }
-        let (by_hand, by_hub) = (middle(by_hand), middle(by_hub));
-        let ratio = by_hub / by_hand;
-        println!("| {one_in} | {rows} | {by_hand:.2} | {by_hub:.2} | {ratio:.2} |");
+        report(&format!("one in {one_in}"), rows, by_hand, by_hub);
+        let text = format!("SELECT COUNT() AS n FROM devices WHERE tags.site = '{site}'");
+        let (mut by_hand, mut by_hub) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            let number: i64 = client.query_one(&count, &[&value]).await?.try_get(0)?;
+            by_hand.push(start.elapsed());
+            let start = Instant::now();
+            let page = hub.query(&text, None, None).await?;
+            by_hub.push(start.elapsed());
+            let QueryRows::Values(found) = page.rows else { return Err("no values".into()) };
+            let found = found.first().and_then(|row| row.get("n")?.as_i64());
+            if found != Some(number) {
+                return Err(format!("{found:?}, {number} by hand").into());
+            }
+        }
+        report(&format!("one in {one_in}, counted"), 1, by_hand, by_hub);
     }
     drop_schema(&client).await
+}
+
+fn report(what: &str, rows: usize, by_hand: Vec<Duration>, by_hub: Vec<Duration>) {
+    let (by_hand, by_hub) = (middle(by_hand), middle(by_hub));
+    let ratio = by_hub / by_hand;
+    println!("| {what} | {rows} | {by_hand:.2} | {by_hub:.2} | {ratio:.2} |");
 }
 
 fn middle(mut times: Vec<Duration>) -> f64 {

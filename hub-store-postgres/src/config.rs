@@ -65,7 +65,6 @@ pub struct PostgresConfig {
     pub(crate) operation_timeout: Duration,
     pub(crate) segment_bytes: u64,
     pub(crate) segment_age: Duration,
-    pub(crate) batch_age: Duration,
     pub(crate) synced: bool,
     pub(crate) indexes: Vec<Path>,
 }
@@ -182,7 +181,6 @@ impl PostgresConfig {
             operation_timeout: Duration::from_secs(30),
             segment_bytes: 1 << 30,
             segment_age: Duration::from_secs(3600),
-            batch_age: Duration::from_secs(900),
             synced: true,
             indexes: Vec::new(),
         }
@@ -260,8 +258,11 @@ impl PostgresConfig {
     }
 
     /// Keeps an index on a value of twins, by which queries find them: `tags.site`, or
-    /// `properties.reported.firmware.version`. It is made when the store is opened, which takes time and
-    /// holds writes up where there are many twins, and stays until it is dropped by hand.
+    /// `properties.reported.firmware.version`. It is made beside the store's work after it was opened,
+    /// by one node, and does not hold writes up ([`PostgresStore::indexed`] waits for it); it stays
+    /// until it is dropped by hand.
+    ///
+    /// [`PostgresStore::indexed`]: crate::PostgresStore::indexed
     ///
     /// An index costs something with every write of a document: none is kept unless asked for.
     ///

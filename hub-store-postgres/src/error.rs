@@ -31,6 +31,16 @@ pub enum OpenError {
         /// What the system said.
         reason: String,
     },
+    /// There is no TLS with the server as the configuration asks for it.
+    #[error(
+        "no TLS with PostgreSQL at {place}: {reason}; correct sslmode and sslrootcert, or the server's certificate"
+    )]
+    Tls {
+        /// Host and port.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The server does not let this user in.
     #[error(
         "PostgreSQL at {place} refuses the user: {reason}; correct user and password, or pg_hba.conf"
@@ -137,7 +147,12 @@ impl OpenError {
         let place = config.place();
         let database = config.database().to_owned();
         let Some(code) = error.code().map(|code| code.code().to_owned()) else {
-            return Self::Unreachable { place, reason: explained(error) };
+            let reason = explained(error);
+            // The driver has no kinds of errors, only texts.
+            return match reason.strip_prefix("error performing TLS handshake: ") {
+                Some(reason) => Self::Tls { place, reason: reason.to_owned() },
+                None => Self::Unreachable { place, reason },
+            };
         };
         let reason =
             error.as_db_error().map_or_else(|| explained(error), |e| e.message().to_owned());

@@ -47,6 +47,7 @@ mod config;
 mod draft;
 mod error;
 mod find;
+mod index;
 mod judge;
 mod log;
 mod migrate;

@@ -7,12 +7,14 @@ use tokio_postgres::Client;
 
 use crate::config::PostgresConfig;
 use crate::error::OpenError;
-use crate::find::index;
 use crate::sql::{quote, within};
 
 /// The steps in order. A step that has been in a release is never changed.
-const STEPS: [&str; 2] =
-    [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("../migrations/0001.sql"),
+    include_str!("../migrations/0002.sql"),
+    include_str!("../migrations/0003.sql"),
+];
 
 /// The oldest server, as `server_version_num` has it.
 const VERSION_NUM_MIN: i32 = 130_000;
@@ -113,24 +115,6 @@ async fn steps(client: &Client, config: &PostgresConfig) -> Result<(), OpenError
         let done = within(&schema, "INSERT INTO $S.hub_form (number) VALUES ($1)");
         client.execute(&done, &[&number]).await.map_err(failed)?;
         tracing::info!(schema = config.schema, number, "the schema was brought to a new form");
-    }
-    let mut made = false;
-    for path in &config.indexes {
-        let (name, make) = index(path, &schema);
-        // Looked for by name first: making one that is there already would still wait for all
-        // writers, and hold up those that come after.
-        let look = "SELECT EXISTS (SELECT FROM pg_catalog.pg_indexes \
-             WHERE schemaname = $1 AND indexname = $2)";
-        let row = client.query_one(look, &[&config.schema, &name]).await.map_err(failed)?;
-        if !row.try_get::<_, bool>(0).map_err(failed)? {
-            client.batch_execute(&make).await.map_err(failed)?;
-            made = true;
-        }
-    }
-    if made {
-        // Without it the planner does not know that an index tells rows apart.
-        let look = within(&schema, "ANALYZE $S.document");
-        client.batch_execute(&look).await.map_err(failed)?;
     }
     Ok(())
 }

@@ -29,12 +29,36 @@ pub(crate) enum Way {
     Between(usize, Option<f64>, Option<f64>),
 }
 
+impl Way {
+    /// The index that it is by.
+    pub(crate) fn index(&self) -> Option<usize> {
+        match self {
+            Self::Ids(_) => None,
+            Self::Equal(index, _) | Self::Between(index, ..) => Some(*index),
+        }
+    }
+}
+
 impl Reach {
     /// What a filter reaches by these indexes.
     pub(crate) fn of(filter: &Filter, indexes: &[Path], population: Population) -> Self {
         match filter.expr() {
             None => Self::All,
             Some(expr) => Scout { indexes, population }.reach(expr),
+        }
+    }
+
+    /// What a filter is: the rows on these ways are all that it selects, and it selects each of them,
+    /// as far as the indexes know the rows' values. None where that cannot be said.
+    pub(crate) fn exactly(
+        filter: &Filter,
+        indexes: &[Path],
+        population: Population,
+    ) -> Option<Vec<Way>> {
+        let expr = filter.expr()?;
+        match (Scout { indexes, population }.reach(expr), is_exact(expr)) {
+            (Self::Ways(ways), true) => Some(ways),
+            _ => None,
         }
     }
 
@@ -141,6 +165,18 @@ impl Scout<'_> {
     }
 }
 
+/// Whether the rows on the ways to what an expression reaches are all selected by it. Of operands
+/// joined by `AND` only one is followed, and the bounds of ranges are reached either way.
+fn is_exact(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Or(operands) => operands.iter().all(is_exact),
+        ExprKind::Binary(op, ..) => *op == BinaryOp::Equal,
+        ExprKind::In(_, membership, _) => *membership == Membership::Inside,
+        ExprKind::Reference(_) | ExprKind::Literal(_) => true,
+        _ => false,
+    }
+}
+
 /// The operator with its operands the other way round.
 fn turned(op: BinaryOp) -> BinaryOp {
     match op {
@@ -209,6 +245,41 @@ mod tests {
             ("false", vec![]),
         ] {
             assert_eq!(reach(condition), Reach::Ways(want), "{condition}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_known_of_each_row_is_exact() {
+        let exact = |condition: &str| {
+            let filter = Filter::parse(condition, &Limits::default()).unwrap();
+            let indexes = [Path::of(["tags", "site"]), Path::of(["tags", "n"])];
+            Reach::exactly(&filter, &indexes, Population::Devices).is_some()
+        };
+        for condition in [
+            "tags.site = 'a'",
+            "1 = tags.n",
+            "tags.site IN ['a', 2]",
+            "tags.site",
+            "tags.site = 'a' OR tags.n = 1 OR deviceId = 'd'",
+            "deviceId IN ['a', 'b']",
+            "tags.n = 1 OR false",
+        ] {
+            assert!(exact(condition), "{condition}");
+        }
+        for condition in [
+            "*",
+            "true",
+            "tags.n < 3",
+            "tags.n >= 3",
+            "tags.site = 'a' AND tags.n = 1",
+            "tags.site = 'a' OR tags.n < 1",
+            "tags.other = 1",
+            "tags.site = null",
+            "tags.site NIN ['a']",
+            "NOT (tags.site = 'a')",
+            "is_defined(tags.site)",
+        ] {
+            assert!(!exact(condition), "{condition}");
         }
     }
 

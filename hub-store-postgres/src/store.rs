@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hub_core::id::{NodeId, Partition, SequenceNumber};
-use hub_core::query::Path;
 use hub_core::store::{
     Ask, Batch, Change, Claim, Document, Durability, Entry, Find, Found, Item, Kind, Op, Outcome,
     Query, Record, Seek, Store, StoreError,
@@ -19,7 +18,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::PostgresConfig;
 use crate::error::OpenError;
-use crate::find::Question;
+use crate::find::Questions;
+use crate::index::{Indexes, Maker};
 use crate::migrate::migrate;
 use crate::orphans::Orphans;
 use crate::pool::Pool;
@@ -30,8 +30,8 @@ use crate::{claim, commit, log, read, tls};
 
 /// A store in a schema of a PostgreSQL database. Several processes may share it.
 ///
-/// See the [crate's documentation](crate). Every call runs in a task of its own, so that a caller may
-/// stop waiting for it at any moment. Dropping the store ends its connections, those too on which
+/// See the [crate's documentation](crate). Every call that may write, and every read but `find`, runs in
+/// a task of its own, so that a caller may stop waiting for it at any moment. Dropping the store ends its connections, those too on which
 /// something is under way for a caller who has gone.
 #[derive(Debug)]
 pub struct PostgresStore {
@@ -45,7 +45,7 @@ pub struct PostgresStore {
     upkeep: Upkeep,
     durability: Durability,
     within: Duration,
-    indexes: Vec<Path>,
+    indexes: Arc<Indexes>,
 }
 
 impl PostgresStore {
@@ -81,11 +81,13 @@ impl PostgresStore {
         let pool = Arc::new(pool);
         let signals = Signals::new(&config.schema);
         let upkeep = Upkeep::new(&config);
+        let indexes = Indexes::new(&config);
         let tasks = vec![
+            runtime.spawn(Maker::new(&indexes, &connector, &config).run()),
             runtime.spawn(Arc::clone(&signals).run(connector)),
             runtime.spawn(upkeep.clone().run(Arc::clone(&pool))),
         ];
-        let (within, indexes) = (config.operation_timeout, config.indexes);
+        let within = config.operation_timeout;
         let (orphans, open) = (Arc::default(), watch::Sender::new(()));
         Ok(Self {
             pool,
@@ -117,6 +119,13 @@ impl PostgresStore {
     pub async fn maintain(&self) -> Result<(), StoreError> {
         let (pool, upkeep) = (Arc::clone(&self.pool), self.upkeep.clone());
         self.task("upkeep", true, async move { upkeep.once(&pool).await }).await
+    }
+
+    /// Ends when all indexes are there that the configuration asks for ([`PostgresConfig::index`]).
+    /// They are made beside the store's work; until then a query reads what an index would have found.
+    /// Dropping the future changes nothing.
+    pub async fn indexed(&self) {
+        self.indexes.all().await;
     }
 
     /// Runs a call in a task, within the time that a call may take. `writing` is whether it may have
@@ -165,8 +174,17 @@ impl Drop for PostgresStore {
 impl Query for PostgresStore {
     async fn find(&self, find: Find<'_>) -> Result<Found, StoreError> {
         let pool = Arc::clone(&self.pool);
-        let question = Question::of(&find, &self.indexes, pool.connector().schema());
-        self.task("find", false, async move { question.ask(&pool).await }).await
+        let questions = Questions::of(&find, &self.indexes.ready(), pool.connector().schema());
+        let here = Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id());
+        if !here {
+            return self.task("find", false, async move { questions.ask(&pool).await }).await;
+        }
+        // Nothing is written and no row is locked: a caller who stops waiting ends the call, and its
+        // connection with it. A task of its own costs as much as finding a few rows does.
+        match tokio::time::timeout(self.within, questions.ask(&pool)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::unavailable("find", "the server did not answer in time")),
+        }
     }
 }
 

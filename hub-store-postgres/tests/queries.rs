@@ -13,13 +13,15 @@ mod server;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hub_core::Hub;
+use hub_core::conformance::query::{Fixture, Opened};
 use hub_core::engine::QueryRows;
 use hub_core::id::Address;
 use hub_core::limits::Limits;
 use hub_core::query::Filter;
 use hub_core::registry::IdentitySpec;
-use hub_core::store::{Find, Parts, Population, Query as _};
+use hub_core::store::{Find, Parts, Population, Query as _, Wanted};
 use hub_core::twin::ServicePatch;
 use hub_store_postgres::PostgresStore;
 use proptest::prelude::*;
@@ -36,6 +38,7 @@ async fn hubs(schema: &Schema) -> (Arc<PostgresStore>, Hub, Hub) {
         config = config.index(path).unwrap();
     }
     let store = Arc::new(PostgresStore::open(config).await.unwrap());
+    store.indexed().await;
     let mut limits = Limits::default();
     // Several pages of rows for each page of an answer.
     limits.query_page_max = 4;
@@ -162,6 +165,9 @@ fn what_is_found_is_what_is_read() {
                     format!("SELECT deviceId, moduleId FROM devices.modules WHERE {condition}"),
                     format!("SELECT deviceId FROM devices WHERE {condition} ORDER BY {path} DESC"),
                     format!("SELECT COUNT() AS n, {path} AS v FROM devices WHERE {condition} GROUP BY {path}"),
+                    format!("SELECT COUNT() AS n FROM devices WHERE {condition}"),
+                    format!("SELECT COUNT() AS n, COUNT() AS m FROM devices.modules WHERE {condition}"),
+                    format!("SELECT {path} AS v, properties.desired AS d, tags.x.k FROM devices WHERE {condition}"),
                 ] {
                     prop_assert_eq!(all(&found, &text).await, all(&read, &text).await, "{}", text);
                 }
@@ -186,6 +192,7 @@ async fn a_page_holds_no_more_than_was_asked_for_and_only_what_an_index_gives() 
             population: Population::Devices,
             filter: &filter,
             parts: Parts::default(),
+            wanted: Wanted::Rows,
             after,
             limit: NonZeroU32::new(limit).unwrap(),
         };
@@ -239,4 +246,31 @@ async fn an_index_is_made_once_and_refused_where_there_is_nothing_to_find() {
 
 fn with_query(url: &str) -> String {
     if url.contains('?') { url.to_owned() } else { format!("{url}?pool=2") }
+}
+
+/// A store for each case of the kit, with the indexes that its conditions look for or without any.
+struct Stores {
+    schemas: Vec<Schema>,
+    indexes: &'static [&'static str],
+}
+
+#[async_trait]
+impl Fixture for Stores {
+    async fn open(&mut self) -> Opened {
+        let schema = Schema::new();
+        let config =
+            self.indexes.iter().try_fold(schema.config(), |config, path| config.index(path));
+        let store = Arc::new(PostgresStore::open(config.unwrap()).await.unwrap());
+        store.indexed().await;
+        self.schemas.push(schema);
+        Opened { store: store.clone(), query: store }
+    }
+}
+
+mod with_indexes {
+    hub_core::query_tests!(super::Stores { schemas: Vec::new(), indexes: &["tags.x", "tags.y"] });
+}
+
+mod without_indexes {
+    hub_core::query_tests!(super::Stores { schemas: Vec::new(), indexes: &[] });
 }

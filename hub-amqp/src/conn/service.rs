@@ -29,7 +29,8 @@ async fn send(
     let mut last = AmqpError::new(condition::NOT_FOUND, "there is no such device");
     for address in to {
         let action = Action::SendMessage(&address);
-        hub.authorize(Actor::Service(&sender), action).await.map_err(|e| AmqpError::from(&e))?;
+        let allowed = hub.authorize_bytes(Actor::Service(&sender), action, message.size());
+        allowed.await.map_err(|error| AmqpError::from(&error))?;
         match hub.send(&address, message.clone()).await {
             Ok(_) => return Ok(()),
             Err(error) => {

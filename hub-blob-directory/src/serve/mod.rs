@@ -33,6 +33,7 @@ use self::blob::Call;
 use self::problem::Problem;
 use crate::directory::Inner;
 use crate::query::{Query, container_and_blob};
+use crate::sas::Resource;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
@@ -97,7 +98,8 @@ fn admit(inner: Arc<Inner>, parts: &http::request::Parts) -> Result<Call, Proble
     let blob = BlobName::parse(&blob)
         .map_err(|error| Problem::new(400, "InvalidResourceName", error.to_string()))?;
     let query = parts.uri.query().unwrap_or("").to_owned();
-    let rights = inner.account.verify(Query(&query), &blob, inner.clock.now())?;
+    let rights =
+        inner.account.verify(Query(&query), Resource::Blob(blob.as_str()), inner.clock.now())?;
     Ok(Call {
         inner,
         blob,

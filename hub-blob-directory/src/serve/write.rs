@@ -13,6 +13,7 @@ use super::body::{Checksums, Received, receive};
 use super::conditions::Conditions;
 use super::problem::Problem;
 use super::{Answer, empty};
+use crate::disk::{NotStaged, StageLimits};
 use crate::properties::{HEADERS, Properties};
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -168,14 +169,17 @@ impl Call {
         let config = &self.inner.config;
         let length = self.length(config.block_bytes_max)?;
         let announced = self.announced()?;
+        let limits =
+            StageLimits { blocks_max: config.staged_blocks_max, bytes_max: config.blob_bytes_max };
+        // The client need not send what has no room anyway. What counts is looked for again when the
+        // block is staged: by then others may have come.
         let (inner, blob) = (self.inner.clone(), self.blob.clone());
         let staged = blocking(move || inner.disk.staged(&blob)).await??;
-        if staged.blocks >= config.staged_blocks_max {
-            let message = format!("{} blocks wait for a list", staged.blocks);
-            return Err(Problem::new(409, "BlockCountExceedsLimit", message));
+        if staged.blocks >= limits.blocks_max {
+            return Err(self.not_staged(NotStaged::Blocks));
         }
-        if staged.bytes.saturating_add(length) > config.blob_bytes_max {
-            return Err(Problem::too_large(config.blob_bytes_max));
+        if staged.bytes.saturating_add(length) > limits.bytes_max {
+            return Err(self.not_staged(NotStaged::Bytes));
         }
         let place = self.place()?;
         let received = self.receive(body, length, announced.md5.is_some()).await?;
@@ -183,9 +187,9 @@ impl Call {
         let (inner, blob) = (self.inner.clone(), self.blob.clone());
         let staged = blocking(move || {
             let _place = place;
-            inner.disk.stage(&blob, &id, received.new)
+            inner.disk.stage(&blob, &id, received.new, limits)
         });
-        staged.await??;
+        staged.await?.map_err(|not| self.not_staged(not))?;
         let mut response = empty(http::StatusCode::CREATED);
         let headers = response.headers_mut();
         match received.checksums.md5 {
@@ -194,6 +198,18 @@ impl Call {
         }
         encrypted(headers);
         Ok(response)
+    }
+
+    fn not_staged(&self, not: NotStaged) -> Problem {
+        let config = &self.inner.config;
+        match not {
+            NotStaged::Blocks => {
+                let message = format!("{} blocks wait for a list", config.staged_blocks_max);
+                Problem::new(409, "BlockCountExceedsLimit", message)
+            }
+            NotStaged::Bytes => Problem::too_large(config.blob_bytes_max),
+            NotStaged::Io(error) => error.into(),
+        }
     }
 
     fn block_id(&self) -> Result<Vec<u8>, Problem> {

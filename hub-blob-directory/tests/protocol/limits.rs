@@ -39,6 +39,21 @@ async fn so_many_blocks_may_wait_and_no_more() {
     served.block(&path, "Yw==", "3").await.expect(201);
 }
 
+#[tokio::test]
+async fn blocks_that_come_at_once_do_not_pass_what_a_blob_may_have() {
+    let served = served_with(|config| config.blob_bytes_max = 1000).await;
+    let path = served.upload("d1/a").await;
+    let puts = (0..64).map(|n| {
+        let (served, path) = (&served, &path);
+        // Ids of one length, as the protocol has them.
+        let id = format!("{}{}AA", char::from(b'A' + n / 16), char::from(b'A' + n % 16));
+        async move { served.block(path, &id, vec![n; 100]).await.status.as_u16() }
+    });
+    let answers = futures::future::join_all(puts).await;
+    assert!(answers.iter().all(|status| [201, 413].contains(status)), "{answers:?}");
+    assert_eq!(answers.iter().filter(|status| **status == 201).count(), 10, "{answers:?}");
+}
+
 /// A Put Blob whose body is only begun. Gives what ends it.
 async fn begun(
     served: &Served,

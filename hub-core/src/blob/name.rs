@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::folder::SERVICE;
 use crate::id::{DeviceId, IdError};
 
 /// Longest name of a blob, in bytes of UTF-8, its device's id and the slash behind it included.
@@ -32,16 +33,17 @@ pub enum BlobNameError {
     /// A control character, or a backslash, which some systems take for a slash.
     #[error("the blob's name has the character {0:?}, which is not allowed")]
     Character(char),
-    /// What comes before the first slash is no device's id.
+    /// What comes before the first slash is neither a device's id nor [`SERVICE`].
     #[error("the blob's name does not begin with a device's id")]
     Device(#[source] IdError),
 }
 
 /// The name of a blob within its container: the id of the device that may write it, a slash, and
-/// the name that the device chose, which may have slashes of its own.
+/// the name that the device chose, which may have slashes of its own. Files of back ends have
+/// [`SERVICE`] instead of a device's id, which is none.
 ///
-/// A name that exists is harmless: it leads nowhere but below its device, on every file system and
-/// in every URL.
+/// A name that exists is harmless: it leads nowhere but below its device, or below the folder of back
+/// ends, on every file system and in every URL.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobName(Arc<str>);
 
@@ -56,15 +58,23 @@ impl BlobName {
         Ok(Self(whole.into()))
     }
 
-    /// Parses a whole name, `device/name`.
+    /// Parses a whole name, `device/name` or `~service/name`.
     ///
     /// # Errors
     /// [`BlobNameError`] says what about the name is not allowed.
     pub fn parse(text: &str) -> Result<Self, BlobNameError> {
         check(text)?;
-        let device = text.split_once('/').map_or("", |(device, _)| device);
-        DeviceId::new(device).map_err(BlobNameError::Device)?;
+        let first = text.split_once('/').map_or("", |(first, _)| first);
+        if first != SERVICE {
+            DeviceId::new(first).map_err(BlobNameError::Device)?;
+        }
         Ok(Self(text.into()))
+    }
+
+    /// Whether it is a file of back ends, and not of a device.
+    #[must_use]
+    pub fn is_of_service(&self) -> bool {
+        self.device_str() == SERVICE
     }
 
     /// The whole name.
@@ -73,7 +83,7 @@ impl BlobName {
         &self.0
     }
 
-    /// The id of the device, as text.
+    /// The id of the device as text, or [`SERVICE`].
     #[must_use]
     pub fn device_str(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(device, _)| device)
@@ -85,7 +95,7 @@ impl BlobName {
     }
 }
 
-fn check(name: &str) -> Result<(), BlobNameError> {
+pub(super) fn check(name: &str) -> Result<(), BlobNameError> {
     if name.len() > BLOB_NAME_BYTES_MAX {
         return Err(BlobNameError::Length(name.len()));
     }
@@ -147,9 +157,16 @@ mod tests {
         // Ids have dots in their alphabet.
         assert!(matches!(of("..", "a"), Err(BlobNameError::DotSegment(_))));
         assert!(matches!(of(".", "a"), Err(BlobNameError::DotSegment(_))));
-        for name in ["a", "", "d 1/a", "/a/b"] {
+        for name in ["a", "", "d 1/a", "/a/b", "~service", "~other/a", "~service/../d1/a"] {
             assert!(BlobName::parse(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn files_of_back_ends_are_those_of_no_device() {
+        assert!(BlobName::parse("~service/a").unwrap().is_of_service());
+        assert!(!BlobName::parse("service/a").unwrap().is_of_service());
+        assert!(DeviceId::new(SERVICE).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Kits that tell the author of a store or a transport whether it keeps the contract (feature
-//! `conformance`).
+//! Kits that tell the author of a store, a transport or a store of files whether it keeps the contract
+//! (feature `conformance`).
 //!
 //! A store's tests need a [`Fixture`](store::Fixture), which opens fresh stores, and one line:
 //!
@@ -13,6 +13,9 @@
 //! ([`crate::store`]) that it checks, so a failure says which promise is broken. The cases are plain
 //! public functions too, by subject, for other harnesses.
 //!
+//! A store that finds twins itself has another line, [`query_tests`](crate::query_tests), for the
+//! sentences of [`crate::store::Query`]: see [`query`].
+//!
 //! The tests run on tokio with several threads: the author's crate has `tokio` as a
 //! dev-dependency, with the features `macros` and `rt-multi-thread`.
 
@@ -24,5 +27,7 @@
     reason = "a test kit fails by panicking"
 )]
 
+pub mod blob;
+pub mod query;
 pub mod store;
 pub mod transport;

@@ -86,6 +86,9 @@ impl Device {
             Request::ReplaceTwin(patch, if_match) => {
                 self.write_twin(call, patch, if_match, Way::Replace, fx);
             }
+            Request::ReplaceTwinWith(patch, if_match, also) => {
+                self.write_twin(call, patch, if_match, Way::ReplaceWith(also), fx);
+            }
             Request::Receive(lock_ms) => {
                 let lock = Duration::from_millis(lock_ms);
                 self.jobs.push_front(Job::Ask { call, request: Request::Receive(lock_ms) });

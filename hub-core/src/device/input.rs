@@ -48,6 +48,8 @@ pub enum Request {
     PatchTwinWith(ServicePatch, Option<String>, Box<Change>),
     /// Replace tags and desired properties, if the twin has this etag.
     ReplaceTwin(ServicePatch, Option<String>),
+    /// The same, in one with another change, as [`Request::PatchTwinWith`].
+    ReplaceTwinWith(ServicePatch, Option<String>, Box<Change>),
     /// End the session of a connection that the node with this document held, and lost.
     Repair(DocumentRef),
 }

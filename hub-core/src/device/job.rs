@@ -166,9 +166,10 @@ impl Job {
                     &[Slot::Identity, Slot::Session]
                 }
                 Request::InvokeHere(_) => &[Slot::Identity],
-                Request::PatchTwin(..) | Request::PatchTwinWith(..) | Request::ReplaceTwin(..) => {
-                    &[Slot::Identity, Slot::Session, Slot::Twin]
-                }
+                Request::PatchTwin(..)
+                | Request::PatchTwinWith(..)
+                | Request::ReplaceTwin(..)
+                | Request::ReplaceTwinWith(..) => &[Slot::Identity, Slot::Session, Slot::Twin],
                 Request::Repair(_) if needs_twin(routing, EventSource::ConnectionState) => {
                     &[Slot::Identity, Slot::Session, Slot::Twin]
                 }

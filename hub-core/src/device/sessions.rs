@@ -167,8 +167,9 @@ impl Device {
         fx.say(link, Outbound::Receipt(tag));
         let begins = |interest| subscriptions.has(interest) && !before.has(interest);
         if begins(Interest::Methods) {
-            let calls = self.methods.listening(self.now);
+            let (calls, over) = self.methods.listening(self.now);
             self.dispatch(calls, fx);
+            Self::end(over, fx);
         }
         if begins(Interest::Messages) {
             self.mailbox.stir();
@@ -259,8 +260,9 @@ impl Device {
     /// A new connection is there to be served by what its session is subscribed to.
     pub(super) fn serve(&mut self, subscriptions: Subscriptions, fx: &mut Effects) {
         if subscriptions.has(Interest::Methods) {
-            let calls = self.methods.listening(self.now);
+            let (calls, over) = self.methods.listening(self.now);
             self.dispatch(calls, fx);
+            Self::end(over, fx);
         }
         self.mailbox.stir();
         if subscriptions.has(Interest::DesiredProperties) {

@@ -22,6 +22,8 @@ pub(super) enum Way {
     /// In one with another change.
     PatchWith(Box<Change>),
     Replace,
+    /// The same for a replacement.
+    ReplaceWith(Box<Change>),
 }
 
 impl Way {
@@ -30,6 +32,14 @@ impl Way {
             Self::Patch => Request::PatchTwin(patch, if_match),
             Self::PatchWith(also) => Request::PatchTwinWith(patch, if_match, also),
             Self::Replace => Request::ReplaceTwin(patch, if_match),
+            Self::ReplaceWith(also) => Request::ReplaceTwinWith(patch, if_match, also),
+        }
+    }
+
+    fn also(&self) -> Option<&Change> {
+        match self {
+            Self::PatchWith(also) | Self::ReplaceWith(also) => Some(also),
+            Self::Patch | Self::Replace => None,
         }
     }
 }
@@ -144,7 +154,7 @@ impl Device {
         let etag = if_match.as_deref();
         let before = before_write(&self.setup, twin);
         let result = match way {
-            Way::Replace => twin.replace(&patch, etag, now, limits),
+            Way::Replace | Way::ReplaceWith(_) => twin.replace(&patch, etag, now, limits),
             Way::Patch | Way::PatchWith(_) => twin.patch(&patch, etag, now, limits),
         };
         match result {
@@ -159,8 +169,8 @@ impl Device {
                         Post::Desired(of, Connection { generation, epoch }, version, patch)
                     });
                 }
-                if let Way::PatchWith(also) = &way {
-                    write = write.and((**also).clone());
+                if let Some(also) = way.also() {
+                    write = write.and(also.clone());
                 }
                 let after = After::TwinWritten { notice };
                 let request = way.request(patch, if_match);
@@ -173,11 +183,11 @@ impl Device {
                 self.jobs.push_front(Job::Ask { call, request });
             }
             Ok(_) => {
-                let Way::PatchWith(also) = &way else {
+                let Some(also) = way.also().cloned() else {
                     return fx.answer(call, Answer::Twin(twin.clone()));
                 };
                 // The twin is written as it is: its guard is what says that it is still there.
-                let write = Change::new().replace(&guard, twin.encode()).and((**also).clone());
+                let write = Change::new().replace(&guard, twin.encode()).and(also);
                 let request = way.request(patch, if_match);
                 let after = After::TwinWritten { notice: None };
                 self.write(Job::Ask { call, request }, write, after, fx);

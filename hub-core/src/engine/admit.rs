@@ -10,11 +10,13 @@ use super::hub::Hub;
 use super::line::{Bounds, Line};
 use super::link::{Downlink, Link, Uplink};
 use super::meter::refusal_name;
+use super::throttle;
 use crate::device::{Answer, Arrival, Input};
 use crate::envelope::{EventSource, Stamp};
 use crate::error::{ErrorKind, HubError};
 use crate::hello::{Grant, Hello, Refusal};
 use crate::id::Address;
+use crate::quota::{Operation, Work};
 use crate::security::Principal;
 
 impl Hub {
@@ -64,19 +66,50 @@ impl Hub {
         tracing::info!(%device, protocol, ?peer, kind, %refusal, "refused");
     }
 
-    /// Asks the application's hook whether `actor` may do this; without a hook it may.
+    /// Asks the application's hook whether `actor` may do this; without a hook it may. Then waits
+    /// until the quotas have room for it, if the hub has any.
+    ///
+    /// To be asked once for each operation of a back end. What a device does is counted where it is
+    /// done: by its link, and by the calls that stand for one.
     ///
     /// # Errors
-    /// `Forbidden`.
+    /// `Forbidden`; `Throttled` when it would have to wait longer than may be, `QuotaExceeded` when
+    /// the messages of the day are used up, both with [`HubError::retry_after`]; `Unavailable` when the
+    /// hub stops while it waits.
     pub async fn authorize(&self, actor: Actor<'_>, action: Action<'_>) -> Result<(), HubError> {
-        match &self.core().authorizer {
-            None => Ok(()),
-            Some(authorizer) => match authorizer.as_ref().authorize(actor, action).await {
-                Decision::Allow => Ok(()),
+        self.authorize_bytes(actor, action, 0).await
+    }
+
+    /// As [`Hub::authorize`], for an operation that carries so many bytes: quotas count some by
+    /// the 4 KB.
+    ///
+    /// # Errors
+    /// As [`Hub::authorize`].
+    pub async fn authorize_bytes(
+        &self,
+        actor: Actor<'_>,
+        action: Action<'_>,
+        bytes: usize,
+    ) -> Result<(), HubError> {
+        if let Some(authorizer) = &self.core().authorizer {
+            match authorizer.as_ref().authorize(actor, action).await {
+                Decision::Allow => {}
                 Decision::Deny => {
-                    Err(HubError::new(ErrorKind::Forbidden, "denied by the application"))
+                    return Err(HubError::new(ErrorKind::Forbidden, "denied by the application"));
                 }
-            },
+            }
+        }
+        match throttle::work_of(actor, action, bytes) {
+            Some(work) => self.has_turn(work).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the quotas have room for an operation.
+    pub(super) async fn has_turn(&self, work: Work<'_>) -> Result<(), HubError> {
+        match &self.core().throttle {
+            Some(throttle) => throttle.pass(work).await,
+            None => Ok(()),
         }
     }
 
@@ -118,6 +151,14 @@ impl Hub {
         if self.authorize(actor, Action::Connect(&hello)).await.is_err() {
             return Err(Refusal::Denied);
         }
+        // Not before it is known who it is: a stranger could use up what a device may do.
+        self.has_turn(throttle::one(Operation::Connect, &hello.address)).await.map_err(
+            |error| {
+                error
+                    .retry_after()
+                    .map_or(Refusal::Unavailable("the hub shuts down"), Refusal::Throttled)
+            },
+        )?;
         let internal = Refusal::Unavailable("no such shard");
         let shard = self.shard(&hello.address).map_err(|_| internal)?.clone();
         let bounds = Bounds::from(&*core.limits);
@@ -143,7 +184,7 @@ impl Hub {
         // If nobody waits for the answer any more, the link goes, and the call with it.
         let (_, answer) = shard.ask(&hello.address, |call| Input::Connect(call, id, arrival));
         let answer = tokio::time::timeout(core.limits.call_timeout, answer).await;
-        match answer {
+        match answer.map(|answer| answer.map(|given| given.answer)) {
             Ok(Ok(Answer::Welcome(welcome))) => {
                 Ok(Link { up, down: Downlink(line), welcome: *welcome })
             }

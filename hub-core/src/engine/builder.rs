@@ -18,6 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::envelope::EventSource;
 use crate::id::{NodeId, Partition};
 use crate::limits::Limits;
+use crate::quota::Quotas;
 use crate::route::{EnrichmentSpec, FallbackSpec, RouteSpec, Routing, RoutingError, RoutingSpec};
 use crate::security::{HubNames, Policies, Policy, PolicyError};
 use crate::store::{Query, Store};
@@ -66,6 +67,7 @@ pub struct HubBuilder {
     extra: Vec<Policy>,
     authenticator: Arc<dyn Authenticator>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    quotas: Quotas,
     blobs: Option<Arc<dyn BlobStore>>,
     clock: Arc<dyn Clock>,
     routing: RoutingSpec,
@@ -95,6 +97,7 @@ impl HubBuilder {
             extra: Vec::new(),
             authenticator: Arc::new(RegistryAuthenticator),
             authorizer: None,
+            quotas: Quotas::default(),
             blobs: None,
             clock: Arc::new(SystemClock),
             routing: RoutingSpec::default(),
@@ -168,6 +171,18 @@ impl HubBuilder {
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         self.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// Bounds how often devices and back ends may do what. By default nothing is bounded so, and
+    /// nothing is spent on it.
+    ///
+    /// Who has no turn yet waits, and is refused if that would take too long: see `docs/quotas.md`.
+    /// What the application itself asks of the hub is not counted, but for the links of
+    /// [`Hub::device`].
+    #[must_use]
+    pub fn quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
         self
     }
 
@@ -271,6 +286,7 @@ impl HubBuilder {
             policies,
             authenticator: self.authenticator,
             authorizer: self.authorizer,
+            quotas: self.quotas,
             blobs: self.blobs,
             runtime,
             run: prefix,

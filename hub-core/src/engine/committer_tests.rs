@@ -13,7 +13,7 @@ use crate::frame::Outbound;
 use crate::id::{Address, NodeId, Partition, SequenceNumber};
 use crate::store::{
     Ask, Claim, Document, Durability, Entries, Entry, Issued, Item, Key, Kind, Record, Seek,
-    Version,
+    StoreErrorKind, Version,
 };
 use crate::time::Timestamp;
 
@@ -448,7 +448,7 @@ async fn work_that_makes_work_does_not_hold_its_caller() {
     bench.told.more.store(100, Ordering::SeqCst);
     bench.add(change(1));
     let led = bench.told.finished.load(Ordering::SeqCst);
-    assert!(led <= u32::try_from(LEAD_MAX).unwrap(), "{led} were led by one caller");
+    assert!(led <= u32::try_from(lead::LEAD_MAX).unwrap(), "{led} were led by one caller");
     while !bench.committer.is_idle() {
         tokio::task::yield_now().await;
     }

@@ -1,35 +1,30 @@
 //! What all parts of one hub share.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, RwLock};
 
-use foldhash::HashMap;
-use futures::channel::oneshot;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 use super::clock::Clock;
 use super::hooks::{Authenticator, Authorizer};
 use super::lifecycle::LifecycleEvent;
-use super::line::lock;
 use super::membership::Membership;
-use super::meter::{Ages, Born, Meter, cause_name};
+use super::meter::{Meter, cause_name};
+use super::outcomes::Outcomes;
 use super::query::Scan;
 use super::routing::Router;
+use super::slots::Slots;
+use super::throttle::Throttle;
 use crate::blob::BlobStore;
-use crate::delivery::MessageOutcome;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
-use crate::id::{Address, Epoch, LinkId, SequenceNumber};
+use crate::id::{Address, Epoch, LinkId};
 use crate::limits::Limits;
+use crate::quota::Quotas;
 use crate::security::{HubNames, Policies};
 use crate::store::{Query, Store, StoreError};
 use crate::time::Timestamp;
-
-/// How many senders may wait for the outcome of their message at once, beyond which the oldest
-/// learn nothing and feedback remains.
-const OUTCOMES_MAX: usize = 100_000;
 
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
@@ -42,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) policies: RwLock<Arc<Policies>>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    /// Absent where nothing is limited.
+    pub(crate) throttle: Option<Throttle>,
     /// Where tasks are spawned, also by whoever lets go of a link outside of it.
     pub(crate) runtime: Handle,
     pub(crate) lifecycle: broadcast::Sender<LifecycleEvent>,
@@ -61,44 +58,15 @@ pub(crate) struct Core {
     failed: AtomicBool,
     degraded: AtomicUsize,
     last_link: AtomicU64,
-    outcomes: Mutex<Outcomes>,
+    pub(crate) outcomes: Outcomes,
     pub(crate) meter: Arc<Meter>,
     pub(crate) turned_away: TurnedAway,
     pub(crate) membership: Membership,
-    /// Direct methods that this node makes for others now.
-    pub(crate) remote_calls: AtomicUsize,
+    /// Direct methods that this node makes for others.
+    pub(crate) remote_calls: Arc<Slots>,
+    /// Direct methods whose callers are ready to wait for the device.
+    pub(crate) patient_calls: Arc<Slots>,
     pub(crate) router: Router,
-}
-
-/// Senders that wait for the outcome of their message.
-#[derive(Default)]
-struct Outcomes {
-    waiting: HashMap<(Address, SequenceNumber), Sender>,
-    /// What senders that have not looked at the hub's answer yet will wait on, and when the message
-    /// has expired.
-    unclaimed: HashMap<(Address, SequenceNumber), (oneshot::Receiver<MessageOutcome>, Timestamp)>,
-    ages: Ages,
-}
-
-/// One who waits for the outcome of a message.
-struct Sender {
-    waits: oneshot::Sender<MessageOutcome>,
-    born: Born,
-    /// When the message has expired, wherever it is.
-    expiry: Timestamp,
-}
-
-impl Outcomes {
-    fn forget(&mut self, over: impl Fn(&Sender) -> bool) {
-        let ages = &mut self.ages;
-        self.waiting.retain(|_, sender| {
-            let gone = over(sender);
-            if gone {
-                ages.leave(sender.born);
-            }
-            !gone
-        });
-    }
 }
 
 /// What was turned away for want of room.
@@ -106,10 +74,6 @@ impl Outcomes {
 pub(crate) struct TurnedAway {
     /// Connections.
     pub(crate) connections: AtomicU64,
-    /// Senders that will not learn the outcome of their message.
-    pub(crate) outcomes: AtomicU64,
-    /// Direct methods that other nodes asked for.
-    pub(crate) remote_calls: AtomicU64,
 }
 
 /// What a core is made of.
@@ -123,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) policies: Policies,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(crate) quotas: Quotas,
     pub(crate) blobs: Option<Arc<dyn BlobStore>>,
     pub(crate) runtime: Handle,
     /// Tells this run of the node from every other.
@@ -134,6 +99,7 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = Arc::new(parts.setup.limits.clone());
         let meter = Arc::new(Meter::new(parts.names.primary()));
+        let throttle = Throttle::new(parts.quotas, &limits, parts.clock.clone(), meter.clone());
         let queries = parts
             .queries
             .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));
@@ -141,6 +107,9 @@ impl Core {
         let job_slots = limits.job_devices_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
+            outcomes: Outcomes::new(limits.outcomes_waiting_max),
+            remote_calls: Slots::new(limits.remote_calls_max),
+            patient_calls: Slots::new(limits.methods_patient_max),
             limits,
             store: parts.store,
             queries,
@@ -151,6 +120,7 @@ impl Core {
             policies: RwLock::new(Arc::new(parts.policies)),
             authenticator: parts.authenticator,
             authorizer: parts.authorizer,
+            throttle,
             runtime: parts.runtime,
             connections: AtomicUsize::new(0),
             feedback_waiting: AtomicU32::new(0),
@@ -164,13 +134,17 @@ impl Core {
             failed: AtomicBool::new(false),
             degraded: AtomicUsize::new(0),
             last_link: AtomicU64::new(0),
-            outcomes: Mutex::default(),
             meter,
             turned_away: TurnedAway::default(),
             membership: Membership::new(parts.run),
-            remote_calls: AtomicUsize::new(0),
             router: parts.router,
         }
+    }
+
+    /// How many pages of answers to queries are being made.
+    pub(crate) fn queries_under_way(&self) -> usize {
+        let most = self.limits.queries_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
+        most.saturating_sub(self.queries_in_flight.available_permits())
     }
 
     pub(crate) fn next_link(&self) -> LinkId {
@@ -186,69 +160,13 @@ impl Core {
             }
             LifecycleKind::Settled(sequence, outcome) => {
                 self.meter.settled(*outcome);
-                let outcomes = &mut *lock(&self.outcomes);
-                if let Some(Sender { waits, born, .. }) =
-                    outcomes.waiting.remove(&(address.clone(), *sequence))
-                {
-                    outcomes.ages.leave(born);
-                    // Whoever dropped the future does not want to know.
-                    let _ = waits.send(*outcome);
-                }
+                self.outcomes.ended(address, *sequence, *outcome);
             }
         }
         if self.lifecycle.receiver_count() > 0 {
             // Refused only if the last receiver left meanwhile.
             let _ = self.lifecycle.send(LifecycleEvent { at, address: address.clone(), kind });
         }
-    }
-
-    /// Begins to wait for the outcome of a message on behalf of its sender.
-    pub(crate) fn expect_outcome(
-        &self,
-        address: &Address,
-        sequence: SequenceNumber,
-        expiry: Timestamp,
-    ) {
-        let (sender, receiver) = oneshot::channel();
-        let outcomes = &mut *lock(&self.outcomes);
-        if outcomes.waiting.len() >= OUTCOMES_MAX {
-            outcomes.forget(|sender| sender.waits.is_canceled());
-        }
-        if outcomes.waiting.len() < OUTCOMES_MAX && outcomes.unclaimed.len() < OUTCOMES_MAX {
-            let born = outcomes.ages.enter();
-            let sender = Sender { waits: sender, born, expiry };
-            outcomes.waiting.insert((address.clone(), sequence), sender);
-            outcomes.unclaimed.insert((address.clone(), sequence), (receiver, expiry));
-        } else {
-            self.turned_away.outcomes.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// What the sender of a message waits on for its outcome.
-    pub(crate) fn await_outcome(
-        &self,
-        address: &Address,
-        sequence: SequenceNumber,
-    ) -> oneshot::Receiver<MessageOutcome> {
-        let expected = lock(&self.outcomes).unclaimed.remove(&(address.clone(), sequence));
-        // Where there is none, nobody will tell.
-        expected.map_or_else(|| oneshot::channel().1, |(receiver, _)| receiver)
-    }
-
-    /// Lets go of senders whose message had expired by then, and whose outcome was not learnt here:
-    /// it ended at another node.
-    pub(crate) fn forget_outcomes(&self, before: Timestamp) {
-        let outcomes = &mut *lock(&self.outcomes);
-        outcomes.forget(|sender| sender.expiry < before);
-        // Left by senders that stopped waiting for the hub's answer.
-        outcomes.unclaimed.retain(|_, (_, expiry)| *expiry >= before);
-    }
-
-    /// How many senders wait for the outcome of their message, how many may, and since when the
-    /// first does.
-    pub(crate) fn outcomes(&self) -> (usize, usize, Option<Duration>) {
-        let outcomes = lock(&self.outcomes);
-        (outcomes.waiting.len(), OUTCOMES_MAX, outcomes.ages.oldest())
     }
 
     pub(crate) fn feedback_made(&self) {

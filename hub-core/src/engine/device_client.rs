@@ -102,7 +102,8 @@ impl DeviceClient {
     /// Sends one telemetry message; it is durable when this returns.
     ///
     /// # Errors
-    /// `TooLarge`; `Unavailable` once the connection is closed.
+    /// `TooLarge`; `Unavailable` once the connection is closed; `Throttled` and `QuotaExceeded` by its
+    /// quotas.
     pub async fn send(&mut self, body: &[u8], properties: &[Property<'_>]) -> Result<(), HubError> {
         let mut batch = EventBatch::new();
         batch

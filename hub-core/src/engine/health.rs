@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::hub::{Hub, Inner};
+use super::throttle::Throttle;
 use crate::id::Partition;
 
 /// Whether the hub can do its work.
@@ -83,19 +84,37 @@ impl Inner {
     /// measured anew.
     pub(super) fn resources(&self, anew: bool) -> Vec<Resource> {
         let (core, limits) = (&self.core, &self.core.limits);
-        let (outcomes, outcomes_max, oldest_outcome) = core.outcomes();
+        let (outcomes, oldest_outcome) = core.outcomes.depth();
         let mut all = vec![
             Resource::new("connections", None, core.connections.load(Relaxed))
                 .of(limits.connections_max)
                 .refused(core.turned_away.connections.load(Relaxed)),
             Resource::new("outcomes", None, outcomes)
-                .of(outcomes_max)
-                .refused(core.turned_away.outcomes.load(Relaxed))
+                .of(limits.outcomes_waiting_max)
+                .refused(core.outcomes.turned_away())
                 .aged(oldest_outcome),
-            Resource::new("remote_calls", None, core.remote_calls.load(Relaxed))
+            Resource::new("remote_calls", None, core.remote_calls.taken())
                 .of(limits.remote_calls_max)
-                .refused(core.turned_away.remote_calls.load(Relaxed)),
+                .refused(core.remote_calls.turned_away()),
+            Resource::new("patient_calls", None, core.patient_calls.taken())
+                .of(limits.methods_patient_max)
+                .refused(core.patient_calls.turned_away()),
+            Resource::new("queries", None, core.queries_under_way())
+                .of(limits.queries_in_flight_max),
         ];
+        let throttle = core.throttle.as_ref();
+        let (waiting, refused) = throttle.map(Throttle::waiting).unwrap_or_default();
+        let (devices, untracked) = throttle.map(Throttle::devices).unwrap_or_default();
+        let (messages, daily) = throttle.map(Throttle::today).unwrap_or_default();
+        let mut messages = Resource::new("quota_messages", None, sized(messages));
+        messages.capacity = daily.map(sized);
+        all.extend([
+            Resource::new("quota_waiting", None, waiting).refused(refused),
+            Resource::new("quota_devices", None, devices)
+                .of(limits.quota_devices_max)
+                .refused(untracked),
+            messages,
+        ]);
         for shard in &self.shards {
             let own = |name, depth| Resource::new(name, Some(shard.partition), depth);
             let (changes, bytes) = shard.committer.depth();
@@ -119,6 +138,10 @@ impl Inner {
         }
         all
     }
+}
+
+fn sized(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl Hub {

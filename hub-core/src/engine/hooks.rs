@@ -147,6 +147,11 @@ pub enum Action<'a> {
     ReadRegistry,
     /// Create, update or delete this identity.
     WriteRegistry(&'a Address),
+    /// Look at imports and exports of the registry.
+    ReadRegistryJobs,
+    /// Import or export the registry, cancel that, or ask for the address of a folder of back ends.
+    /// What an import does to each identity is not asked again.
+    WriteRegistryJob,
 }
 
 /// What an authoriser says.

@@ -9,13 +9,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::builder::HubBuilder;
+use super::bulk;
 use super::core::Core;
 use super::jobs;
 use super::lifecycle::LifecycleEvents;
 use super::line::lock;
 use super::roster::Joining;
 use super::routing;
-use super::shard::Shard;
+use super::shard::{Answered, Shard};
 use super::shutdown::Shutdown;
 use super::tasks;
 use crate::device::{Answer, Input, Request, Setup, Staging};
@@ -35,6 +36,16 @@ pub(crate) struct Inner {
     pub(crate) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
+impl Inner {
+    /// Says that the hub is to stop, to all who listen for that.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+        if let Some(throttle) = &self.core.throttle {
+            throttle.stop();
+        }
+    }
+}
+
 /// Stops the hub when the application lets go of its last handle.
 struct Owner {
     inner: Arc<Inner>,
@@ -43,7 +54,7 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.inner.stop.send_replace(true);
+        self.inner.stop();
         for task in &self.tasks {
             task.abort();
         }
@@ -110,8 +121,8 @@ impl Hub {
         let hub = Self { inner, _owner: Some(owner) };
         let workers = routing::start(&hub);
         lock(&hub.inner.workers).extend(workers);
-        let jobs = jobs::start(&hub);
-        lock(&hub.inner.workers).push(jobs);
+        let jobs = [jobs::start(&hub), bulk::start(&hub)];
+        lock(&hub.inner.workers).extend(jobs);
         hub
     }
 
@@ -211,6 +222,16 @@ impl Hub {
         request: Request,
         within: Duration,
     ) -> Result<Answer, HubError> {
+        Ok(self.ask_whole(address, request, within).await?.answer)
+    }
+
+    /// The same, with what comes beside the answer.
+    pub(crate) async fn ask_whole(
+        &self,
+        address: &Address,
+        request: Request,
+        within: Duration,
+    ) -> Result<Answered, HubError> {
         if *self.inner.stop.borrow() {
             return Err(HubError::new(ErrorKind::Unavailable, "the hub shuts down"));
         }
@@ -222,11 +243,11 @@ impl Hub {
         let mut guard = CancelOnDrop { shard, address, call: Some(call) };
         let answer = tokio::time::timeout(within, answer).await;
         match answer {
-            Ok(Ok(answer)) => {
+            Ok(Ok(answered)) => {
                 guard.call = None;
-                match answer {
+                match answered.answer {
                     Answer::Failed(error) => Err(error),
-                    answer => Ok(answer),
+                    _ => Ok(answered),
                 }
             }
             Ok(Err(_)) => Err(HubError::new(ErrorKind::Unavailable, "the hub shuts down")),

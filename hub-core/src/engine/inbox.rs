@@ -1,16 +1,14 @@
 //! What other nodes tell this one: taken out of its inbox, and handed to the machines.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::channel::oneshot;
 
 use super::committer::Done;
-use super::core::Core;
 use super::hub::Inner;
 use super::line::lock;
-use super::shard::Shard;
+use super::shard::{Answered, Shard};
 use crate::device::{Answer, Input, Request};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, NodeId};
@@ -145,21 +143,20 @@ fn remove(shard: Option<&Arc<Shard>>, item: &Item) {
 /// Makes a call for another node, or says why not.
 fn answer(inner: &Arc<Inner>, shard: &Arc<Shard>, item: &Item, asked: Asked) {
     let core = &inner.core;
-    let place = Place::take(core);
+    let slot = core.remote_calls.take();
     let refusal = if item.claims > 1 {
         // Whoever claimed it first may have dispatched it. Never twice.
         Some(HubError::new(ErrorKind::DeviceDisconnected, "the device's node was interrupted"))
     } else if item.deadline <= core.clock.now() {
         Some(HubError::new(ErrorKind::DeviceNotOnline, "the device's node was not there in time"))
-    } else if place.is_none() {
-        core.turned_away.remote_calls.fetch_add(1, Ordering::Relaxed);
+    } else if slot.is_none() {
         Some(HubError::new(ErrorKind::Throttled, "the device's node makes too many calls"))
     } else {
         None
     };
     let (shard, limits) = (shard.clone(), core.limits.clone());
     core.runtime.clone().spawn(async move {
-        let _place = place;
+        let _slot = slot;
         let result = match refusal {
             Some(error) => Err(error),
             None => call(&shard, &asked).await,
@@ -182,8 +179,8 @@ async fn call(shard: &Arc<Shard>, asked: &Asked) -> Result<(i32, bytes::Bytes), 
         .saturating_add(shard.core.limits.call_timeout);
     let (call, answer) = shard.ask(&asked.of, |call| Input::Ask(call, Request::from(asked)));
     match tokio::time::timeout(within, answer).await {
-        Ok(Ok(Answer::Method(reply))) => Ok((reply.status, reply.payload)),
-        Ok(Ok(Answer::Failed(error))) => Err(error),
+        Ok(Ok(Answered { answer: Answer::Method(reply), .. })) => Ok((reply.status, reply.payload)),
+        Ok(Ok(Answered { answer: Answer::Failed(error), .. })) => Err(error),
         other => {
             if other.is_err() {
                 shard.cancel(&asked.of, call);
@@ -191,28 +188,6 @@ async fn call(shard: &Arc<Shard>, asked: &Asked) -> Result<(i32, bytes::Bytes), 
             // It may have been dispatched.
             Err(HubError::new(ErrorKind::DeviceDisconnected, "the device's node gave up"))
         }
-    }
-}
-
-/// A place among the calls made for other nodes.
-struct Place(Arc<Core>);
-
-impl Place {
-    fn take(core: &Arc<Core>) -> Option<Self> {
-        let most = core.limits.remote_calls_max;
-        let calls = &core.remote_calls;
-        calls
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
-                (count < most).then_some(count + 1)
-            })
-            .is_ok()
-            .then(|| Self(core.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.remote_calls.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

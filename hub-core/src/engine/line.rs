@@ -22,6 +22,14 @@ struct State {
     closed: bool,
     unanswered: usize,
     bytes: usize,
+    /// How many frames wait for their turn; meanwhile no more are taken.
+    holds: usize,
+}
+
+impl State {
+    fn has_room(&self, line: &Line) -> bool {
+        self.holds == 0 && self.unanswered < line.window && self.bytes < line.bytes_max
+    }
 }
 
 /// One connection as the engine knows it. A few hundred bytes: there may be very many.
@@ -140,14 +148,32 @@ impl Line {
         self.push(Outbound::Refused(tag, error));
     }
 
+    /// A frame has to wait for its turn.
+    pub(crate) fn hold(&self) {
+        lock(&self.state).holds += 1;
+    }
+
+    /// A frame that had to wait does not any more.
+    pub(crate) fn release(&self) {
+        let mut state = lock(&self.state);
+        state.holds = state.holds.saturating_sub(1);
+        let writer = state.writer.take();
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether a frame waits for its turn.
+    pub(crate) fn is_held(&self) -> bool {
+        lock(&self.state).holds > 0
+    }
+
     pub(crate) fn has_room(&self) -> bool {
-        let state = lock(&self.state);
-        state.unanswered < self.window && state.bytes < self.bytes_max
+        lock(&self.state).has_room(self)
     }
 
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
-        if (state.unanswered < self.window && state.bytes < self.bytes_max) || state.closed {
+        if state.has_room(self) || state.closed {
             return Poll::Ready(());
         }
         state.writer = Some(cx.waker().clone());

@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use tokio::sync::mpsc;
-
 use super::committer::Done;
-use super::hooks::{Action, Actor, Authorizer, Decision, actions_of};
+use super::gate::Gate;
 use super::line::Line;
-use super::meter::{Pause, frame_name};
+use super::meter::Pause;
 use super::shard::Shard;
 use crate::device::{Device, Input};
 use crate::envelope::Stamp;
-use crate::error::{CloseReason, DisconnectCause, ErrorKind, HubError};
+use crate::error::DisconnectCause;
 use crate::frame::{Inbound, Outbound};
 use crate::hello::{Grant, Welcome};
-use crate::id::Tag;
 use crate::store::Change;
 
 /// A live connection of a device or module.
@@ -38,7 +35,7 @@ pub struct Uplink {
     shard: Arc<Shard>,
     line: Arc<Line>,
     stamp: Stamp,
-    gate: Option<mpsc::UnboundedSender<Inbound>>,
+    gate: Option<Gate>,
     paused: bool,
     left: bool,
 }
@@ -65,14 +62,7 @@ impl Permit<'_> {
 
 impl Uplink {
     pub(crate) fn new(shard: Arc<Shard>, line: Arc<Line>, stamp: Stamp) -> Self {
-        let gate = shard.core.authorizer.clone().map(|authorizer| {
-            // Bounded by the link's window: every frame that enters is counted until it is
-            // answered, and without room the adapter does not read.
-            let (sender, receiver) = mpsc::unbounded_channel();
-            let keeper = gatekeeper(authorizer, shard.clone(), line.clone(), receiver);
-            shard.core.runtime.spawn(keeper);
-            sender
-        });
+        let gate = Gate::of(&shard);
         Self { shard, line, stamp, gate, paused: false, left: false }
     }
 
@@ -91,7 +81,7 @@ impl Uplink {
     /// Ready when [`Uplink::has_room`].
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let pause = if self.line.poll_room(cx).is_pending() {
-            Pause::WindowFull
+            if self.line.is_held() { Pause::Throttled } else { Pause::WindowFull }
         } else if self.shard.committer.poll_room(self.line.id, cx).is_pending() {
             Pause::Committing
         } else {
@@ -118,13 +108,8 @@ impl Uplink {
             return;
         }
         self.paused = false;
-        match &self.gate {
-            Some(gate) => {
-                // Counted whatever it is: until it is decided on, it is kept.
-                self.line.sent(bytes_of(&inbound));
-                // Refused only after the gatekeeper ended, which is after the link was closed.
-                let _ = gate.send(inbound);
-            }
+        match &mut self.gate {
+            Some(gate) => gate.send(&self.shard, &self.line, inbound),
             None => {
                 if wants_answer(&inbound) {
                     self.line.sent(bytes_of(&inbound));
@@ -163,19 +148,20 @@ impl Drop for Uplink {
 }
 
 /// Frames that will be answered take a place in the window until they are.
-fn wants_answer(inbound: &Inbound) -> bool {
+pub(super) fn wants_answer(inbound: &Inbound) -> bool {
     !matches!(inbound, Inbound::Settle(None, ..) | Inbound::Reply(..) | Inbound::Heard(_))
 }
 
 /// What a frame takes of the link's bound on bytes of telemetry.
-fn bytes_of(inbound: &Inbound) -> usize {
+pub(super) fn bytes_of(inbound: &Inbound) -> usize {
     match inbound {
         Inbound::Telemetry(_, events) => events.bytes(),
         _ => 0,
     }
 }
 
-fn pass(shard: &Arc<Shard>, line: &Arc<Line>, inbound: Inbound) {
+/// A frame goes on its way.
+pub(super) fn pass(shard: &Arc<Shard>, line: &Arc<Line>, inbound: Inbound) {
     match inbound {
         Inbound::Telemetry(tag, events) if !shard.core.router.is_plain() => {
             shard.route(line, tag, events);
@@ -197,54 +183,6 @@ fn pass(shard: &Arc<Shard>, line: &Arc<Line>, inbound: Inbound) {
             shard.core.meter.frame(&frame);
             shard.input(&line.address, Input::Frame(line.id, frame));
         }
-    }
-}
-
-/// Asks the application about each frame, one after another.
-async fn gatekeeper(
-    authorizer: Arc<dyn Authorizer>,
-    shard: Arc<Shard>,
-    line: Arc<Line>,
-    mut frames: mpsc::UnboundedReceiver<Inbound>,
-) {
-    while let Some(frame) = frames.recv().await {
-        let actor = Actor::Device(&line.address);
-        let mut decision = Decision::Allow;
-        for action in actions_of(&line.address, &frame) {
-            let action: Action<'_> = action;
-            if authorizer.as_ref().authorize(actor, action).await == Decision::Deny {
-                decision = Decision::Deny;
-                break;
-            }
-        }
-        if decision == Decision::Allow {
-            if !wants_answer(&frame) {
-                line.uncount();
-            }
-            pass(&shard, &line, frame);
-            continue;
-        }
-        tracing::debug!(device = %line.address, frame = frame_name(&frame), "denied");
-        shard.core.meter.request_refused(ErrorKind::Forbidden);
-        match tag_of(&frame) {
-            Some(tag) => {
-                let error = HubError::new(ErrorKind::Forbidden, "denied by the application");
-                line.refuse(tag, bytes_of(&frame), error);
-            }
-            None => line.close(CloseReason::Denied),
-        }
-    }
-}
-
-fn tag_of(frame: &Inbound) -> Option<Tag> {
-    match frame {
-        Inbound::Telemetry(tag, _)
-        | Inbound::Report(tag, ..)
-        | Inbound::GetTwin(tag)
-        | Inbound::Subscribe(tag, _)
-        | Inbound::Unsubscribe(tag, _) => Some(*tag),
-        Inbound::Settle(tag, ..) => *tag,
-        Inbound::Reply(..) | Inbound::Heard(_) => None,
     }
 }
 

@@ -9,14 +9,16 @@ use std::time::Duration;
 use futures::channel::oneshot;
 
 use super::hub::Hub;
-use super::meter::{Ended, Meter};
+use super::meter::{Counted, Meter};
+use super::throttle;
 use crate::delivery::{MessageOutcome, Offered};
-use crate::device::{Answer, Device, Request};
+use crate::device::{Answer, Device, Request, Sent};
 use crate::envelope::{EventBatch, Message, Stored};
 use crate::error::{ErrorKind, HubError};
 use crate::frame::{Delivery, Disposition, LockToken};
 use crate::id::{Address, SequenceNumber};
 use crate::method::{MethodCall, MethodReply};
+use crate::quota::{self, Operation};
 use crate::store::{Ask, Change, Outcome, QueueId, Record};
 use crate::time::Timestamp;
 use crate::twin::{ServicePatch, Twin};
@@ -59,30 +61,6 @@ pub struct QueuedMessage {
     pub message: Stored,
 }
 
-/// Counts a request by how it ends, also if nobody waits for that.
-struct Counted<'a> {
-    meter: &'a Meter,
-    count: fn(&Meter, Ended),
-    ended: Ended,
-}
-
-impl<'a> Counted<'a> {
-    fn new(meter: &'a Meter, count: fn(&Meter, Ended)) -> Self {
-        Self { meter, count, ended: Ended::Dropped }
-    }
-
-    fn end<T>(mut self, result: Result<T, HubError>) -> Result<T, HubError> {
-        self.ended = Ended::from(&result);
-        result
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        (self.count)(self.meter, self.ended);
-    }
-}
-
 fn unexpected() -> HubError {
     HubError::new(ErrorKind::Internal, "the device's machine gave an answer of another kind")
 }
@@ -111,13 +89,11 @@ impl Hub {
     async fn sent(&self, to: &Address, request: Request) -> Result<SentMessage, HubError> {
         let within = self.limits().call_timeout;
         let counted = Counted::new(&self.core().meter, Meter::message_sent);
-        let answer = counted.end(self.ask(to, request, within).await)?;
-        match answer {
-            Answer::Sent(sent) => Ok(SentMessage {
-                sequence: sent.sequence,
-                expiry: sent.expiry,
-                outcome: self.core().await_outcome(to, sent.sequence),
-            }),
+        let answered = counted.end(self.ask_whole(to, request, within).await)?;
+        match (answered.answer, answered.outcome) {
+            (Answer::Sent(Sent { sequence, expiry }), Some(outcome)) => {
+                Ok(SentMessage { sequence, expiry, outcome })
+            }
             _ => Err(unexpected()),
         }
     }
@@ -180,12 +156,13 @@ impl Hub {
     /// Receives one message on behalf of a device, locked for `lock`; `None` if there is none.
     ///
     /// # Errors
-    /// `Unavailable` when the store cannot be reached.
+    /// `Unavailable` when the store cannot be reached; `Throttled` by the device's quotas.
     pub async fn receive(
         &self,
         of: &Address,
         lock: Duration,
     ) -> Result<Option<Box<Delivery>>, HubError> {
+        self.has_turn(throttle::one(Operation::MessageReceive, of)).await?;
         let lock = u64::try_from(lock.as_millis()).unwrap_or(u64::MAX).max(1);
         match self.ask(of, Request::Receive(lock), self.limits().call_timeout).await? {
             Answer::Received(delivery) => Ok(delivery),
@@ -215,8 +192,9 @@ impl Hub {
     ///
     /// # Errors
     /// Never dispatched: `DeviceNotFound`, `ModuleNotFound`, `DeviceNotOnline`, `TooManyMethods`,
-    /// `ArgumentInvalid`, `TooLarge`. Dispatched, without an answer: `MethodTimeout`,
+    /// `Throttled`, `ArgumentInvalid`, `TooLarge`. Dispatched, without an answer: `MethodTimeout`,
     /// `DeviceDisconnected`. Answered, and of no use: `BadDeviceResponse`.
+    /// [`Dispatched::of`](crate::method::Dispatched::of) tells these apart.
     pub async fn invoke(
         &self,
         target: &Address,
@@ -228,6 +206,13 @@ impl Hub {
 
     async fn call(&self, target: &Address, call: MethodCall) -> Result<MethodReply, HubError> {
         let call = call.checked(self.limits())?;
+        let _slot = match call.connect_timeout.is_zero() {
+            true => None,
+            false => Some(self.core().patient_calls.take().ok_or_else(|| {
+                let message = "too many calls wait for their devices";
+                HubError::new(ErrorKind::Throttled, message)
+            })?),
+        };
         // The machine ends the call; this bound only catches a store that never answers.
         let within = call
             .response_timeout
@@ -280,6 +265,17 @@ impl Hub {
         self.write_twin(of, request).await
     }
 
+    /// The same, in one with another change: both happen or neither.
+    pub(super) async fn replace_twin_with(
+        &self,
+        of: &Address,
+        content: ServicePatch,
+        if_match: Option<String>,
+        also: Change,
+    ) -> Result<Twin, HubError> {
+        self.write_twin(of, Request::ReplaceTwinWith(content, if_match, Box::new(also))).await
+    }
+
     async fn write_twin(&self, of: &Address, request: Request) -> Result<Twin, HubError> {
         let counted = Counted::new(&self.core().meter, Meter::twin_written);
         match counted.end(self.ask(of, request, self.limits().call_timeout).await)? {
@@ -288,13 +284,19 @@ impl Hub {
         }
     }
 
-    /// Appends a device's events, for request-response protocols; durable when this returns.
+    /// Appends a device's events, for request-response protocols; durable when this returns. They
+    /// stay in the batch unless they go to the store. Waits for the device's turn, if it has quotas.
     ///
     /// # Errors
-    /// `Unavailable` when the store cannot be reached; `Throttled` when too much waits for it.
+    /// `Unavailable` when the store cannot be reached; `Throttled` when too much waits for it, and with
+    /// `QuotaExceeded` by the device's quotas.
     pub async fn publish(&self, from: &Address, events: &mut EventBatch) -> Result<(), HubError> {
         if events.is_empty() {
             return Ok(());
+        }
+        if let Some(throttle) = &self.core().throttle {
+            let blocks = events.sizes().map(quota::blocks).sum();
+            throttle.pass(throttle::telemetry(from, events.len(), blocks)).await?;
         }
         let shard: &Arc<_> = self.shard(from)?;
         if shard.committer.is_full() {

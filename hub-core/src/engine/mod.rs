@@ -14,6 +14,7 @@
 mod admit;
 mod asking;
 mod builder;
+mod bulk;
 mod clock;
 mod committer;
 mod core;
@@ -21,6 +22,7 @@ mod device_client;
 mod events;
 mod feedback;
 mod files;
+mod gate;
 mod health;
 mod history;
 mod holder;
@@ -36,6 +38,7 @@ mod membership;
 mod messages;
 mod meter;
 mod once;
+mod outcomes;
 mod query;
 mod registry;
 mod roster;
@@ -43,11 +46,16 @@ mod routing;
 mod service_queue;
 mod shard;
 mod shutdown;
+mod slots;
 mod tasks;
+mod throttle;
 mod turn;
 mod uploads;
 
 pub use self::builder::{BuildError, HubBuilder, PARTITIONS_DEFAULT, PARTITIONS_MAX};
+pub use self::bulk::{
+    ExportJobSpec, ExportOptions, ImportJobSpec, ImportResult, Imported, RegistryJobs,
+};
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::device_client::{DeviceClient, DeviceEvent};
 pub use self::events::{Cursor, EventReader, PartitionInfo, Position, check_group};
@@ -63,6 +71,8 @@ pub use self::lifecycle::{Lifecycle, LifecycleEvent, LifecycleEvents};
 pub use self::link::{Downlink, Link, Permit, Uplink};
 pub use self::membership::{JoinError, NodeStatus};
 pub use self::messages::{QueuedMessage, SentMessage};
+#[cfg(feature = "conformance")]
+pub(crate) use self::query::Scan;
 pub use self::query::{QueryPage, QueryRows};
 pub use self::registry::{Registration, Registry, Statistics, TwinState};
 pub use self::routing::{EndpointError, EndpointHealth, HandlerEndpoint};

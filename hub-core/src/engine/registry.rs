@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use super::holder::Holder;
 use super::hub::Hub;
+use crate::bulk::TwinContent;
 use crate::device::events::{Lifecycle, Transition, presence_changed, registered};
 use crate::device::{Input, Setup};
 use crate::error::{CloseReason, ErrorKind, HubError};
@@ -55,7 +56,7 @@ pub struct Statistics {
 /// begin and end together.
 #[derive(Debug, Clone, Copy)]
 pub struct Registry<'a> {
-    hub: &'a Hub,
+    pub(super) hub: &'a Hub,
 }
 
 impl Hub {
@@ -94,6 +95,18 @@ impl Registry<'_> {
         &self,
         spec: &IdentitySpec,
         if_match: Option<&IfMatch>,
+    ) -> Result<Identity, HubError> {
+        self.put_with(spec, if_match, None, Change::new()).await
+    }
+
+    /// The same, in one with another change. A twin that is made begins with this content, if it is
+    /// given and has room.
+    pub(super) async fn put_with(
+        &self,
+        spec: &IdentitySpec,
+        if_match: Option<&IfMatch>,
+        content: Option<&TwinContent>,
+        also: Change,
     ) -> Result<Identity, HubError> {
         let (hub, core) = (self.hub, self.hub.core());
         let mut random = [0_u8; 64];
@@ -146,17 +159,18 @@ impl Registry<'_> {
                     self.modules_told(&identity, change).await?
                 }
                 None => {
-                    let begin = |identity: &Identity| self.begin(identity, &context);
-                    let mut change = change.and(begin(&identity));
+                    let begin =
+                        |identity: &Identity, content| self.begin(identity, content, &context);
+                    let mut change = change.and(begin(&identity, content));
                     if identity.iot_edge() && !spec.address.is_module() {
                         for module in edge_runtime(&spec.address) {
-                            change = change.and(begin(&create(&module, &context)?));
+                            change = change.and(begin(&create(&module, &context)?, None));
                         }
                     }
                     change
                 }
             };
-            if hub.commit_post(&spec.address, change).await? {
+            if hub.commit_post(&spec.address, change.and(also.clone())).await? {
                 if before.at.is_some() {
                     self.judge(&identity).await;
                 }
@@ -167,8 +181,15 @@ impl Registry<'_> {
     }
 
     /// What begins with an identity: itself, its twin, an empty queue, and the word of it.
-    fn begin(&self, identity: &Identity, context: &Context<'_>) -> Change {
-        let (address, twin) = (identity.address(), Twin::new(context.now));
+    fn begin(
+        &self,
+        identity: &Identity,
+        content: Option<&TwinContent>,
+        context: &Context<'_>,
+    ) -> Change {
+        let address = identity.address();
+        let twin = content.and_then(|content| content.twin(context.now, context.limits).ok());
+        let twin = twin.unwrap_or_else(|| Twin::new(context.now));
         Change::new()
             .create(Key::identity(address), identity.encode())
             .create(Key::twin(address), twin.encode())
@@ -231,6 +252,16 @@ impl Registry<'_> {
         address: &Address,
         if_match: Option<&IfMatch>,
     ) -> Result<(), HubError> {
+        self.delete_with(address, if_match, Change::new()).await
+    }
+
+    /// The same, in one with another change.
+    pub(super) async fn delete_with(
+        &self,
+        address: &Address,
+        if_match: Option<&IfMatch>,
+        also: Change,
+    ) -> Result<(), HubError> {
         let core = self.hub.core();
         for _ in 0..=core.limits.conflict_rounds_max {
             let mut doomed = vec![address.clone()];
@@ -263,7 +294,7 @@ impl Registry<'_> {
                     .clear(QueueId::feedback_pending(&device))
                     .clear(QueueId::uploads(&device));
             }
-            if self.hub.commit_post(address, change).await? {
+            if self.hub.commit_post(address, change.and(also.clone())).await? {
                 for gone in &doomed {
                     self.hub.changed(gone);
                 }

@@ -10,6 +10,7 @@ use super::core::Core;
 use super::hub::{Hub, Inner};
 use super::membership::{JoinError, Joined, NodeStatus, join};
 use super::once::Boxed;
+use super::shard::Answered;
 use crate::device::{Answer, Input, Request};
 use crate::error::CloseReason;
 use crate::id::{Address, NodeId};
@@ -278,7 +279,7 @@ async fn repair(inner: &Inner, orphans: &[(Address, DocumentRef)]) -> Option<usi
     }
     for answer in waiting {
         match tokio::time::timeout(inner.core.limits.call_timeout, answer).await {
-            Ok(Ok(Answer::Done)) => {}
+            Ok(Ok(Answered { answer: Answer::Done, .. })) => {}
             _ => return None,
         }
     }

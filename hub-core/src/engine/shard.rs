@@ -19,12 +19,13 @@ use super::committer::{Committer, Done};
 use super::core::Core;
 use super::line::{Line, lock};
 use super::meter::{Ages, Born};
+use super::outcomes::Outcome;
 use crate::device::{Answer, Effects, Input};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, CallId, LinkId, Partition};
 use crate::node::{Inboxes, Node};
 use crate::route::Routing;
-use crate::store::{Change, Outcome};
+use crate::store::{self, Change};
 use crate::time::Timestamp;
 
 /// What the lock guards.
@@ -41,16 +42,27 @@ pub(super) struct State {
 /// Somebody who waits for an answer of a device's machine.
 pub(super) struct Caller {
     pub(super) of: Address,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Answered>,
     born: Born,
+}
+
+/// An answer of a device's machine, on its way to whoever asked.
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    /// Of a message that was sent: what its outcome is waited for on.
+    pub(crate) outcome: Option<Outcome>,
 }
 
 impl State {
     pub(super) fn answer(&mut self, call: CallId, answer: Answer) {
+        self.answer_with(call, answer, None);
+    }
+
+    pub(super) fn answer_with(&mut self, call: CallId, answer: Answer, outcome: Option<Outcome>) {
         if let Some(caller) = self.calls.remove(&call) {
             self.ages.leave(caller.born);
             // A caller that went away meanwhile has cancelled.
-            let _ = caller.answer.send(answer);
+            let _ = caller.answer.send(Answered { answer, outcome });
         }
     }
 }
@@ -125,7 +137,7 @@ impl Shard {
         self: &Arc<Self>,
         address: &Address,
         input: impl FnOnce(CallId) -> Input,
-    ) -> (CallId, oneshot::Receiver<Answer>) {
+    ) -> (CallId, oneshot::Receiver<Answered>) {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
         state.last_call = state.last_call.wrapping_add(1);
@@ -156,7 +168,7 @@ impl Shard {
         self: &Arc<Self>,
         change: Change,
         within: Duration,
-    ) -> Result<Outcome, HubError> {
+    ) -> Result<store::Outcome, HubError> {
         let (sender, receiver) = oneshot::channel();
         self.committer.submit(change, Done::Caller(sender));
         self.committer.kick(self);

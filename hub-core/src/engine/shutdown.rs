@@ -1,6 +1,5 @@
 //! Stopping in good order.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -50,7 +49,7 @@ pub struct ShutdownReport {
 impl Hub {
     /// Whether nothing is under way: no change, no work of a device, no call for another node.
     fn is_quiet(&self) -> bool {
-        self.core().remote_calls.load(Ordering::SeqCst) == 0
+        self.core().remote_calls.taken() == 0
             && self.inner.shards.iter().all(|shard| {
                 shard.committer.is_idle()
                     && shard.holdings(false).inboxes.waiting == 0
@@ -76,7 +75,7 @@ impl Hub {
     /// Dropping the future leaves the hub stopping.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let end = Instant::now() + deadline;
-        self.inner.stop.send_replace(true);
+        self.inner.stop();
         let mut connections_closed = 0;
         for shard in &self.inner.shards {
             for line in shard.lines() {

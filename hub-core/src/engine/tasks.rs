@@ -290,7 +290,7 @@ async fn retention(hub: Weak<Inner>) {
         let shards = inner.shards.clone();
         drop(inner);
         core.clock.wait_until(core.clock.now().after(TRIM_EVERY)).await;
-        core.forget_outcomes(core.clock.now().before(OUTCOME_LATE));
+        core.outcomes.forget(core.clock.now().before(OUTCOME_LATE));
         let oldest = core.clock.now().before(core.limits.log_retention);
         for shard in &shards {
             for log in [shard.partition, outbox::partition(shard.partition)] {

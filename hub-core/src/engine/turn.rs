@@ -67,15 +67,16 @@ impl Shard {
                     }
                 }
                 Said::Answer(call, answer) => {
+                    let mut outcome = None;
                     match &answer {
                         Answer::Failed(error) => meter.request_refused(error.kind()),
-                        // Before anybody can settle the message: whoever sent it may look late.
-                        Answer::Sent(sent) => {
-                            self.core.expect_outcome(address, sent.sequence, sent.expiry);
+                        Answer::Sent(sent) if state.calls.contains_key(&call) => {
+                            let outcomes = &self.core.outcomes;
+                            outcome = Some(outcomes.expect(address, sent.sequence, sent.expiry));
                         }
                         _ => {}
                     }
-                    state.answer(call, answer);
+                    state.answer_with(call, answer, outcome);
                 }
                 Said::Close(link, reason) => {
                     if let Some(line) = state.lines.get(&link) {

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use super::hub::Hub;
-use crate::blob::{BlobAccess, BlobAddress, BlobError, BlobName, BlobStore};
+use super::throttle;
+use crate::blob::{
+    BlobAccess, BlobAddress, BlobError, BlobFolder, BlobName, BlobStore, FolderAddress,
+};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, DeviceId, SequenceNumber};
+use crate::quota::Operation;
 use crate::registry::Identity;
 use crate::security::Registered;
 use crate::store::{Ask, DocumentRef, Item, Key, Outcome, QueueId, Record};
@@ -57,7 +61,7 @@ impl Hub {
         self.core().blobs.as_ref()
     }
 
-    fn blob_store(&self) -> Result<&Arc<dyn BlobStore>, HubError> {
+    pub(super) fn blob_store(&self) -> Result<&Arc<dyn BlobStore>, HubError> {
         self.blobs()
             .ok_or_else(|| HubError::new(ErrorKind::NoBlobStore, "the hub has no store of files"))
     }
@@ -71,7 +75,7 @@ impl Hub {
     /// # Errors
     /// `NoBlobStore`; `ArgumentInvalid` for a name that is none; `DeviceNotFound`, `DeviceDisabled`;
     /// `TooManyUploads` beyond `Limits::uploads_per_device_max`; `BlobStoreRefused`, `Unavailable`;
-    /// `Busy`.
+    /// `Busy`; `Throttled` and `QuotaExceeded` by the device's quotas.
     pub async fn begin_upload(
         &self,
         device: &DeviceId,
@@ -82,6 +86,7 @@ impl Hub {
             BlobName::new(device, name).map_err(|error| HubError::argument(error.to_string()))?;
         let (core, limits) = (self.core(), self.limits());
         let owner = Address::from(device);
+        self.has_turn(throttle::one(Operation::FileUpload, &owner)).await?;
         let mut secret = [0_u8; 16];
         getrandom::fill(&mut secret)
             .map_err(|_| HubError::new(ErrorKind::Internal, "no random numbers"))?;
@@ -241,6 +246,22 @@ impl Hub {
             .address(blob, BlobAccess::Download, now, valid)
             .await
             .map_err(|error| failed(&error))?;
+        Ok((address, now.after(valid)))
+    }
+
+    /// An address of a folder of back ends, for imports and exports of the registry: one that lets its
+    /// holder read, write and delete what is in it for `Limits::upload_ttl`, where the store of files
+    /// can sign such.
+    ///
+    /// # Errors
+    /// `NoBlobStore`, `BlobStoreRefused`, `Unavailable`.
+    pub async fn folder_address(
+        &self,
+        folder: &BlobFolder,
+    ) -> Result<(FolderAddress, Timestamp), HubError> {
+        let (now, valid) = (self.now(), self.limits().upload_ttl);
+        let address = self.blob_store()?.folder_address(folder, now, valid).await;
+        let address = address.map_err(|error| failed(&error))?;
         Ok((address, now.after(valid)))
     }
 }

@@ -294,6 +294,13 @@ impl EventBatch {
         self.arena.len()
     }
 
+    /// Bytes of each of its events.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let sizes = starts.zip(&self.ends).map(|(start, end)| end.saturating_sub(start));
+        sizes.map(|size| usize::try_from(size).unwrap_or(usize::MAX))
+    }
+
     /// Takes the events out, exactly sized, and leaves the batch empty with its memory.
     #[must_use]
     pub fn take(&mut self) -> Entries {

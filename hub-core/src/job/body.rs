@@ -146,7 +146,7 @@ impl Job {
                     MethodCall::new(&name)
                         .with_payload(payload)
                         .with_response_timeout(Duration::from_millis(response))
-                        .with_connect_timeout(Duration::from_millis(connect)),
+                        .when_online_within(Duration::from_millis(connect)),
                 ),
             },
             condition: body.condition,

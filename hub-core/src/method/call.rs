@@ -49,9 +49,19 @@ impl MethodCall {
         self
     }
 
-    /// Sets how long to wait for an offline device to come and listen for methods.
+    /// Waits for a device that is offline, or does not listen for methods, until it does, for so
+    /// long: the call is dispatched as soon as it comes, to whatever node. In process any time is
+    /// allowed; over HTTP it is `connectTimeoutInSeconds`, and bounded by
+    /// [`Limits::method_connect_timeout_max`]. The default is not to wait.
+    ///
+    /// The call waits in the memory of the node that was asked, and on behalf of its caller: it is gone
+    /// when the future is dropped or the node ends, and was never dispatched then. For a call that
+    /// outlives its node there are jobs. How many may wait so is bounded by
+    /// [`Limits::methods_patient_max`].
+    ///
+    /// A device that comes at the end of that time, to the millisecond, comes too late.
     #[must_use]
-    pub fn with_connect_timeout(mut self, wait: Duration) -> Self {
+    pub fn when_online_within(mut self, wait: Duration) -> Self {
         self.connect_timeout = wait;
         self
     }
@@ -122,6 +132,45 @@ fn allowed(c: char) -> bool {
 
 pub(crate) fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// What is known of a call that failed: whether it may be made again without fear that the device
+/// does twice what it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dispatched {
+    /// It was never dispatched, and never will be.
+    Never,
+    /// It was dispatched, or may have been, and nobody knows what the device did: no answer came.
+    Unanswered,
+    /// The device did answer. The answer cannot be used.
+    Answered,
+}
+
+impl Dispatched {
+    /// What an error of [`Hub::invoke`](crate::engine::Hub::invoke) says of its call.
+    #[must_use]
+    pub fn of(error: &HubError) -> Self {
+        match error.kind() {
+            ErrorKind::BadDeviceResponse => Self::Answered,
+            // The call itself is refused, or the caller, or the device is none.
+            ErrorKind::ArgumentInvalid
+            | ErrorKind::TooLarge
+            | ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::DeviceNotFound
+            | ErrorKind::ModuleNotFound
+            | ErrorKind::DeviceDisabled
+            // It has no room, or no turn.
+            | ErrorKind::TooManyMethods
+            | ErrorKind::Throttled
+            | ErrorKind::QuotaExceeded
+            // The device is not there.
+            | ErrorKind::DeviceNotOnline => Self::Never,
+            // It timed out or the connection was lost; or the store or the node failed while the
+            // call was on its way.
+            _ => Self::Unanswered,
+        }
+    }
 }
 
 /// What a device answered.

@@ -58,8 +58,8 @@ struct Flying {
 /// |---|---|
 /// | begun, listener there | dispatched |
 /// | begun, no listener, no connect timeout | `DeviceNotOnline` |
-/// | begun, no listener, connect timeout | waits; dispatched when a listener comes |
-/// | connect timeout over | `DeviceNotOnline` |
+/// | begun, no listener, connect timeout | waits; dispatched when a listener comes in time |
+/// | connect timeout over | `DeviceNotOnline`, also if a listener comes at that very moment |
 /// | answer with a known reference | the answer; `BadDeviceResponse` if it is not JSON |
 /// | answer with another reference | nothing |
 /// | response timeout over (counted from dispatch) | `MethodTimeout` |
@@ -119,9 +119,29 @@ impl Correlator {
     }
 
     /// The device listens for methods now: what waited is dispatched, in order.
-    pub fn listening(&mut self, now: Timestamp) -> Vec<Dispatch> {
+    ///
+    /// What has waited too long ends first. Else it would depend on which comes first at the deadline,
+    /// the device or [`Correlator::tick`], and a timer may be late.
+    pub fn listening(&mut self, now: Timestamp) -> (Vec<Dispatch>, Vec<Ended>) {
+        let ended = self.give_up(now);
         let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_iter().map(|waiting| self.dispatch(waiting.patient, now)).collect()
+        let dispatched =
+            waiting.into_iter().map(|waiting| self.dispatch(waiting.patient, now)).collect();
+        (dispatched, ended)
+    }
+
+    /// Ends the calls that have waited for the device too long.
+    fn give_up(&mut self, now: Timestamp) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        self.waiting.retain(|waiting| {
+            let over = waiting.patient.until <= now;
+            if over {
+                let caller = waiting.patient.caller;
+                ended.push(Ended { caller, result: Err(not_online()) });
+            }
+            !over
+        });
+        ended
     }
 
     /// Takes out the calls that wait for the device to come, now that this connection is there. Those
@@ -207,15 +227,7 @@ impl Correlator {
 
     /// Time has passed.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Ended> {
-        let mut ended = Vec::new();
-        self.waiting.retain(|waiting| {
-            let over = waiting.patient.until <= now;
-            if over {
-                let caller = waiting.patient.caller;
-                ended.push(Ended { caller, result: Err(not_online()) });
-            }
-            !over
-        });
+        let mut ended = self.give_up(now);
         self.flying.retain(|_, flying| {
             let over = flying.until <= now;
             if over {
@@ -285,35 +297,55 @@ mod tests {
     #[test]
     fn a_waiting_call_is_dispatched_when_the_device_listens() {
         let mut c = Correlator::default();
-        let patient = call().with_connect_timeout(Duration::from_secs(10));
+        let patient = call().when_online_within(Duration::from_secs(10));
         assert_eq!(c.begin(CallId(1), patient, false, T0, &Limits::default()), Ok(None));
         assert_eq!(c.deadline(), Some(T0.after(Duration::from_secs(10))));
         let later = T0.after(Duration::from_secs(9));
-        let dispatched = c.listening(later);
-        assert_eq!(dispatched.len(), 1);
+        let (dispatched, over) = c.listening(later);
+        assert_eq!((dispatched.len(), over), (1, vec![]));
         // The response timer starts at dispatch.
         assert_eq!(c.deadline(), Some(later.after(Duration::from_secs(30))));
         let ended = c.tick(later.after(Duration::from_secs(30)));
         assert_eq!(ended.iter().filter_map(kind).collect::<Vec<_>>(), [ErrorKind::MethodTimeout]);
     }
 
+    /// Whether the device or the timer is first.
+    #[test]
+    fn a_device_that_comes_at_the_deadline_comes_too_late() {
+        let ten = Duration::from_secs(10);
+        for listens_first in [true, false] {
+            let mut c = Correlator::default();
+            let patient = call().when_online_within(ten);
+            assert_eq!(c.begin(CallId(1), patient, false, T0, &Limits::default()), Ok(None));
+            let mut ended = if listens_first { Vec::new() } else { c.tick(T0.after(ten)) };
+            let (dispatched, over) = c.listening(T0.after(ten));
+            ended.extend(over);
+            assert_eq!(dispatched, []);
+            assert_eq!(
+                ended.iter().map(kind).collect::<Vec<_>>(),
+                [Some(ErrorKind::DeviceNotOnline)]
+            );
+            assert!(c.is_idle());
+        }
+    }
+
     #[test]
     fn a_lost_link_ends_what_it_carried_and_nothing_else() {
         let mut c = Correlator::default();
         c.begin(CallId(1), call(), true, T0, &Limits::default()).unwrap();
-        let patient = call().with_connect_timeout(Duration::from_secs(10));
+        let patient = call().when_online_within(Duration::from_secs(10));
         c.begin(CallId(2), patient, false, T0, &Limits::default()).unwrap();
         let ended = c.link_lost();
         assert_eq!(ended.iter().map(|e| e.caller).collect::<Vec<_>>(), [CallId(1)]);
         assert_eq!(kind(&ended[0]), Some(ErrorKind::DeviceDisconnected));
         c.linked(Epoch(2));
-        assert_eq!(c.listening(T0)[0].reference, MethodRef(1 << 32 | 1));
+        assert_eq!(c.listening(T0).0[0].reference, MethodRef(1 << 32 | 1));
     }
 
     #[test]
     fn who_waits_for_this_connection_only_ends_with_it() {
         let (limits, mut c) = (Limits::default(), Correlator::default());
-        let patient = || call().with_connect_timeout(Duration::from_secs(10));
+        let patient = || call().when_online_within(Duration::from_secs(10));
         c.begin(CallId(1), patient(), false, T0, &limits).unwrap();
         let until = T0.after(Duration::from_secs(10));
         let here = Patient { caller: CallId(2), call: patient(), until, refused: None };

@@ -8,5 +8,5 @@ mod call;
 mod correlator;
 
 pub use self::abroad::{Abroad, Answered, Holder, Patient, absent};
-pub use self::call::{MethodCall, MethodReply};
+pub use self::call::{Dispatched, MethodCall, MethodReply};
 pub use self::correlator::{Correlator, Dispatch, Ended, Waits};

@@ -77,7 +77,7 @@ pub use self::error::{StoreError, StoreErrorKind};
 pub use self::judge::Held;
 pub use self::nudges::{Nudged, Nudges};
 pub use self::one_lock::{OneLock, Shapes};
-pub use self::query::{Find, Found, FoundRow, Parts, Population, Query};
+pub use self::query::{Find, Found, FoundRow, Parts, Population, Query, Wanted};
 pub use self::record::{
     Ask, Document, DocumentRef, Entries, Entry, Item, ItemRef, Key, Kind, Marks, QueueId,
     QueueKind, Record, Seek, Version,

@@ -12,10 +12,12 @@
 //!
 //! # The contract
 //!
+//! The conformance kit (feature `conformance`) has cases for each sentence, named after it.
+//!
 //! - **Q1** A row for which the condition is true, whose id is after `after` and, if `next` is there,
-//!   not after `next`, is among the rows. Others may be.
-//! - **Q2** Rows come in byte order of their ids, each id once, all of them after `after` and none
-//!   after `next`; at most `limit`.
+//!   not after `next`, is among the rows, or was counted (Q7). Others may be among the rows.
+//! - **Q2** Rows are of the population asked for, and come in byte order of their ids, each id once, all
+//!   of them after `after` and none after `next`; at most `limit`.
 //! - **Q3** What was committed before the call is seen.
 //! - **Q4** The documents of one row stand as they did at one instant. Those of different rows need
 //!   not be of the same instant.
@@ -23,6 +25,9 @@
 //!   again and again, comes to an end.
 //! - **Q6** One call takes bounded time and memory: a store that would have to look at very many
 //!   documents gives what it has, be it nothing, and `next`.
+//! - **Q7** Where only the number is wanted, a store may count rows in `counted` instead of giving them:
+//!   rows for which it knows the condition to be true, as Q1 names them, each counted or given, never
+//!   both. Where rows are wanted `counted` is 0.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -74,6 +79,15 @@ impl Parts {
     }
 }
 
+/// What is wanted of the twins that are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// Each of them.
+    Rows,
+    /// How many they are. A store that does not know for sure gives them, and the hub counts.
+    Number,
+}
+
 /// What a store is to find.
 #[derive(Debug, Clone, Copy)]
 pub struct Find<'q> {
@@ -82,11 +96,13 @@ pub struct Find<'q> {
     /// Which of them. The columns of its expression are paths of a twin as back ends read it:
     /// `deviceId`, `status`, `tags.…`, `properties.reported.…` and so on.
     pub filter: &'q Filter,
-    /// What is wanted of each.
+    /// What is needed of each to evaluate the condition and to make the answer.
     pub parts: Parts,
+    /// Whether the twins are wanted or their number.
+    pub wanted: Wanted,
     /// Only those whose id is after this one.
     pub after: Option<&'q str>,
-    /// How many at most.
+    /// How many rows at most.
     pub limit: NonZeroU32,
 }
 
@@ -110,16 +126,18 @@ pub struct FoundRow {
 pub struct Found {
     /// The rows.
     pub rows: Vec<FoundRow>,
+    /// How many twins the condition selects beside them (Q7).
+    pub counted: u64,
     /// Where to go on. `None`: there is nothing more.
     pub next: Option<Arc<str>>,
     /// How many twins were looked at, for the hub's bound on the work of a query. A store that finds
-    /// by an index looks at those it gives.
+    /// by an index looks at those it gives or counts.
     pub looked_at: u64,
 }
 
 /// Finds twins by what is in them. The contract is the module's documentation.
 #[async_trait]
 pub trait Query: Send + Sync + 'static {
-    /// Finds twins (Q1–Q6). Dropping the future leaves nothing behind.
+    /// Finds twins (Q1–Q7). Dropping the future leaves nothing behind.
     async fn find(&self, find: Find<'_>) -> Result<Found, StoreError>;
 }

@@ -16,7 +16,7 @@ use super::view::{self, DeviceProperties};
 use crate::time::Timestamp;
 
 /// Raised when a reader of the old form could not read the new one.
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 1;
 
 impl Twin {
     /// The twin as JSON text for the store.

@@ -39,6 +39,7 @@
 
 mod change;
 mod codec;
+mod cursor;
 mod document;
 mod error;
 mod history;
@@ -46,6 +47,7 @@ mod known;
 mod lookup;
 mod notices;
 mod patch;
+mod pick;
 mod read;
 mod section;
 mod undo;
@@ -61,6 +63,7 @@ pub use history::{TwinVersion, Writer, twin_at_time, twin_at_version};
 pub use known::{Known, Names};
 pub use notices::{Notices, Tell};
 pub use patch::{Patch, SectionWrite, ServicePatch};
+pub use pick::{TwinPaths, TwinValues};
 pub use read::DEPTH_CEILING;
 pub use section::{Node, Section, Stamp};
 pub use view::ServiceProperties;

@@ -7,9 +7,6 @@ use bytes::Bytes;
 use crate::limits::Limits;
 use crate::time::Timestamp;
 
-/// Most notices that wait for an earlier one.
-const WAITING_MAX: usize = 16;
-
 /// What to do about a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tell {
@@ -66,7 +63,7 @@ impl Notices {
         }
         if self.waiting.is_empty() {
             self.late = None;
-        } else if self.waiting.len() > WAITING_MAX {
+        } else if self.waiting.len() > limits.notices_waiting_max {
             return Tell::All;
         } else if self.late.is_none() || !these.is_empty() {
             self.late = Some(now.after(limits.notice_gap_max));
@@ -183,9 +180,13 @@ mod tests {
 
     #[test]
     fn too_many_do_not_wait() {
+        let limits = Limits { notices_waiting_max: 3, ..Limits::default() };
         let mut notices = Notices::default();
-        notice(&mut notices, 1);
-        let last = (3..40).find(|version| notice(&mut notices, *version).is_none());
-        assert_eq!(last, Some(3 + WAITING_MAX as u64));
+        notices.knows(1);
+        let mut tell = |version| notices.notice(version, Bytes::new(), NOW, &limits);
+        for version in 3..=5 {
+            assert_eq!(tell(version), Tell::These(Vec::new()));
+        }
+        assert_eq!(tell(6), Tell::All);
     }
 }

@@ -123,6 +123,14 @@ fn value(raw: &RawValue, rules: &Rules, path: &Path<'_>, level: usize) -> Result
     }
 }
 
+/// Any value of a stored twin, a whole section included.
+pub(super) fn stored_value(text: &str) -> Result<Value, TwinError> {
+    let raw = serde_json::from_str(text).map_err(|error| TwinError::json(&error))?;
+    // A section's root is a level of its own here.
+    let rules = Rules { depth_max: DEPTH_CEILING + 1, ..Rules::STORED };
+    value(raw, &rules, &Path::Root, 0)
+}
+
 /// Tells the kind of a value. Raw values never begin with a blank and are never empty.
 fn first_byte(raw: &RawValue) -> u8 {
     raw.get().bytes().next().unwrap_or(b'n')

@@ -224,7 +224,7 @@ async fn who_gives_up_is_forgotten() {
     let asking = {
         let (hub, d1) = (hub.clone(), d1.clone());
         tokio::spawn(async move {
-            let patient = MethodCall::new("x").with_connect_timeout(Duration::from_secs(300));
+            let patient = MethodCall::new("x").when_online_within(Duration::from_secs(300));
             hub.invoke(&d1, patient).await
         })
     };

@@ -53,7 +53,7 @@ async fn a_store_that_is_lost_ends_every_connection() {
     });
     let waiting = tokio::spawn({
         let hub = hub.clone();
-        let patient = MethodCall::new("x").with_connect_timeout(Duration::from_secs(300));
+        let patient = MethodCall::new("x").when_online_within(Duration::from_secs(300));
         async move { hub.invoke(&address("d1"), patient).await }
     });
     until(|| depth(&hub, "calls") == 1).await;
@@ -145,7 +145,7 @@ async fn a_machine_that_panics_costs_its_device_a_reconnect() {
     let (d1, d2) = (address("d1"), register(&hub, "d2").await);
     let mut other = connect(&hub, "d2").await;
     let mut link = connect(&hub, "d1").await;
-    let patient = MethodCall::new("wait").with_connect_timeout(Duration::from_secs(300));
+    let patient = MethodCall::new("wait").when_online_within(Duration::from_secs(300));
     let waiting = tokio::spawn({
         let (hub, d1) = (hub.clone(), d1.clone());
         async move { hub.invoke(&d1, patient).await }

@@ -84,7 +84,7 @@ async fn a_grant_for_an_identity_that_is_not_there_any_more_counts_for_nothing()
 
 /// Denies what it is told to, and takes its time if it is told to.
 #[derive(Clone, Default)]
-struct Guard(Arc<GuardState>);
+pub(crate) struct Guard(Arc<GuardState>);
 
 #[derive(Default)]
 struct GuardState {
@@ -95,7 +95,7 @@ struct GuardState {
 }
 
 impl Guard {
-    fn deny(self, action: &'static str) -> Self {
+    pub(crate) fn deny(self, action: &'static str) -> Self {
         self.0.denied.lock().unwrap().push(action);
         self
     }

@@ -9,6 +9,7 @@
 mod bounds;
 mod failure;
 mod hooks;
+mod quotas;
 mod shutdown;
 mod store;
 mod world;

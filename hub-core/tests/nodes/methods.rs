@@ -165,7 +165,7 @@ async fn a_patient_call_finds_its_device_wherever_it_comes() {
     let world = World::polling();
     let (a, b) = world.pair().await;
     let c = world.start("c").await;
-    let patient = || call("x").with_connect_timeout(Duration::from_secs(300));
+    let patient = || call("x").when_online_within(Duration::from_secs(300));
     // Offline at first.
     let end = calling(&a.hub, patient());
     assert!(

@@ -77,3 +77,12 @@ async fn a_query_that_takes_too_long_ends() {
     let refused = hub.query("SELECT COUNT() FROM devices", None, None).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
 }
+
+#[tokio::test]
+async fn a_path_may_be_as_long_as_the_text() {
+    let hub = hub_with(|_| ());
+    create(&hub, "d1").await;
+    let path = format!("tags{}", ".a".repeat(4000));
+    let text = format!("SELECT deviceId, {path} AS v FROM devices");
+    assert_eq!(rows(&hub, &text).await, json!([{"deviceId": "d1"}]));
+}

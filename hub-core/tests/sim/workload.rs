@@ -158,7 +158,7 @@ impl World {
                     .with_response_timeout(wait);
                 let patient = self.rng.permille(400);
                 let wait = if patient { wait } else { Duration::ZERO };
-                Request::Invoke(call.with_connect_timeout(wait).checked(&self.limits).unwrap())
+                Request::Invoke(call.when_online_within(wait).checked(&self.limits).unwrap())
             }
             _ => {
                 let key = self.rng.below(3);
@@ -212,7 +212,29 @@ impl World {
         let impatient = self.phase == Phase::Faulty && self.rng.permille(100);
         let patience = if impatient { self.rng.below(400) } else { patience };
         self.after(patience, Event::GivesUp { call });
+        if let Request::Invoke(method) = &request {
+            self.device_comes_in_time(address, method.connect_timeout());
+        }
         self.ask_machine(n, address, call, Wish::Request(request));
+    }
+
+    /// Now and then a device comes just when a caller has no patience for it any more: its connect
+    /// takes some time, so that it listens a moment before that, then, or after.
+    fn device_comes_in_time(&mut self, address: &Address, patience: Duration) {
+        let client = self.clients.iter().position(|client| client.address == *address);
+        // The last one is the idle one.
+        let Some(client) = client.filter(|client| client + 1 < self.clients.len()) else { return };
+        if self.phase == Phase::Faulty && !patience.is_zero() && self.rng.permille(400) {
+            let patience = u64::try_from(patience.as_millis()).unwrap();
+            let early = self.rng.below(150);
+            self.after(patience.saturating_sub(early), Event::Comes { client });
+        }
+    }
+
+    pub(crate) fn comes(&mut self, client: usize) {
+        if self.phase == Phase::Faulty && self.clients[client].open.is_empty() {
+            self.dial_somewhere(client);
+        }
     }
 
     pub(crate) fn gives_up(&mut self, call: Call) {

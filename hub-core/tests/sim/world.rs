@@ -151,6 +151,10 @@ pub(crate) enum Event {
     Start {
         node: usize,
     },
+    /// A device dials.
+    Comes {
+        client: usize,
+    },
     /// A device's connect reaches a node.
     Arrive {
         conn: Conn,
@@ -351,6 +355,7 @@ impl World {
             Event::Beat { node, run } if self.runs(node, run) => self.beat(node),
             Event::Crash { node } => self.crash(node),
             Event::Start { node } => self.start(node),
+            Event::Comes { client } => self.comes(client),
             Event::Arrive { conn } => self.arrive(conn),
             Event::Up { conn, inbound } => self.up(conn, inbound),
             Event::Down { conn, outbound } => self.down(conn, outbound),

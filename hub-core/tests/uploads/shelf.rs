@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hub_core::blob::{
-    BlobAccess, BlobAddress, BlobError, BlobInfo, BlobName, BlobReader, BlobStore,
+    BlobAccess, BlobAddress, BlobError, BlobFolder, BlobInfo, BlobName, BlobReader, BlobStore,
+    BlobWriter, FolderAddress, FolderProof,
 };
 use hub_core::time::Timestamp;
 
@@ -75,6 +76,28 @@ impl BlobStore for Shelf {
         let file = self.get(blob).ok_or_else(|| BlobError::not_found("read"))?;
         let range = range.unwrap_or(0..file.len() as u64);
         Ok(Box::new(Piece(Some(file.slice(range.start as usize..range.end as usize)))))
+    }
+
+    async fn write(&self, _: &BlobName) -> Result<Box<dyn BlobWriter>, BlobError> {
+        Err(BlobError::refused("write", "devices only"))
+    }
+
+    async fn folder_address(
+        &self,
+        _: &BlobFolder,
+        _: Timestamp,
+        _: Duration,
+    ) -> Result<FolderAddress, BlobError> {
+        Err(BlobError::refused("folder_address", "devices only"))
+    }
+
+    async fn folder(
+        &self,
+        _: &str,
+        _: FolderProof,
+        _: Timestamp,
+    ) -> Result<Option<BlobFolder>, BlobError> {
+        Ok(None)
     }
 
     async fn delete(&self, blob: &BlobName) -> Result<bool, BlobError> {

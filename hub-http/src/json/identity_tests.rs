@@ -1,9 +1,9 @@
 use super::*;
 use hub_core::limits::Limits;
-use hub_core::registry::{Context, create};
+use hub_core::registry::{AuthenticationSpec, Context, Status, create};
 use hub_core::session::Session;
 use hub_core::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()

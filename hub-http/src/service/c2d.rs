@@ -116,7 +116,7 @@ async fn send(mut call: Call) -> Answer {
         message = message.with_message_id(&random_id()?);
     }
     let id = message.message_id().unwrap_or("").to_owned();
-    call.allow(Action::SendMessage(&address)).await?;
+    call.allow_bytes(Action::SendMessage(&address), message.size()).await?;
     let sent = call.hub().send(&address, message).await?;
     // The message is sent. What cannot be said about its queue is left open, since a client that saw
     // an error would send again.

@@ -109,6 +109,10 @@ async fn address(call: Call) -> Answer {
         return Err(Problem::new(Code::ARGUMENT_NULL, "blobName is missing"));
     };
     let blob = BlobName::parse(&name).map_err(|error| Problem::argument(error.to_string()))?;
+    // What back ends keep there may have keys in it.
+    if blob.is_of_service() {
+        return Err(Problem::argument("the file is none of a device"));
+    }
     call.allow(Action::ReadFile(&blob)).await?;
     let missing = |error: HubError| match error.kind() {
         // A device that says it has uploaded what is not there is wrong; who asks is not.

@@ -170,7 +170,7 @@ fn method_call(call: &Call, method: Object<'_>) -> Result<MethodCall, Problem> {
             return Err(Problem::argument(format!("{name} must be within [{min}; {max}].")));
         }
         request = match name {
-            "connectTimeoutInSeconds" => request.with_connect_timeout(wait),
+            "connectTimeoutInSeconds" => request.when_online_within(wait),
             _ => request.with_response_timeout(wait),
         };
     }

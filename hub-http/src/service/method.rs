@@ -1,6 +1,6 @@
 //! Direct methods.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use hub_core::engine::Action;
@@ -74,12 +74,19 @@ async fn invoke(mut call: Call) -> Answer {
         serde_json::from_slice(&body).map_err(|error| Problem::json(&error).nested(None))?;
     let waits = Waits::of(&request, call.limits()).map_err(|p| p.nested(None))?;
     let method = request.method_name.as_deref().unwrap_or("");
-    call.allow(Action::InvokeMethod(&address, method)).await?;
     let payload = request.payload.map_or("null", RawValue::get);
+    let began = Instant::now();
+    call.allow_bytes(Action::InvokeMethod(&address, method), payload.len()).await?;
+    // What was spent on waiting for its turn is not there for waiting for the answer.
+    let patience = waits.patience().checked_sub(began.elapsed()).filter(|left| *left >= EARLY);
+    let Some(patience) = patience else {
+        let message = "the time of the call was over before its turn came";
+        return Err(HubError::new(ErrorKind::Throttled, message).into());
+    };
     let method = MethodCall::new(method)
         .with_payload(payload.to_owned())
-        .with_response_timeout(waits.patience())
-        .with_connect_timeout(waits.connect);
+        .with_response_timeout(patience)
+        .when_online_within(waits.connect);
     match call.hub().invoke(&address, method).await {
         Ok(reply) => Ok(respond::json_text(StatusCode::OK, answer(&reply).into())),
         Err(error) => Err(problem(error, &waits)),

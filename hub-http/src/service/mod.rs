@@ -11,6 +11,7 @@ pub(crate) mod letters;
 pub(crate) mod method;
 pub(crate) mod query;
 pub(crate) mod registry;
+pub(crate) mod registry_jobs;
 pub(crate) mod routing;
 pub(crate) mod stream;
 pub(crate) mod twin;

@@ -102,7 +102,7 @@ async fn write(mut call: Call, mode: Mode) -> Answer {
         Some(IfMatch::Etag(etag)) => Some(etag),
         _ => None,
     };
-    call.allow(Action::WriteTwin(&address)).await?;
+    call.allow_bytes(Action::WriteTwin(&address), body.len()).await?;
     let twin = match mode {
         Mode::Patch => call.hub().patch_twin(&address, content, etag.as_deref()).await?,
         Mode::Replace => call.hub().replace_twin(&address, content, etag.as_deref()).await?,

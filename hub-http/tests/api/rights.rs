@@ -45,6 +45,11 @@ async fn each_route_needs_its_right() {
             [true, true, false, false, false],
         ),
         (Method::GET, "/files/address", [true, true, false, false, false]),
+        (Method::GET, "/files/container", [true, false, false, false, true]),
+        (Method::POST, "/jobs/create", [true, false, false, false, true]),
+        (Method::GET, "/jobs", [true, false, false, true, true]),
+        (Method::GET, "/jobs/j1", [true, false, false, true, true]),
+        (Method::DELETE, "/jobs/j1", [true, false, false, false, true]),
         (Method::POST, "/devices/d1/files", [true, false, true, false, false]),
         (Method::GET, "/devices/d1/messages/deviceBound", [true, false, true, false, false]),
     ] {

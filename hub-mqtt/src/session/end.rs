@@ -76,6 +76,9 @@ impl End {
             Self::Refused(ErrorKind::Forbidden | ErrorKind::Unauthorized) => {
                 DisconnectCause::Closed(CloseReason::Denied)
             }
+            Self::Refused(ErrorKind::Throttled | ErrorKind::QuotaExceeded) => {
+                DisconnectCause::Closed(CloseReason::Throttled)
+            }
             Self::Refused(_) => DisconnectCause::Closed(CloseReason::Internal),
             Self::Closed(reason) => DisconnectCause::Closed(*reason),
         }

@@ -21,15 +21,17 @@ static STARTED: OnceLock<(String, Option<Child>)> = OnceLock::new();
 pub(crate) fn url() -> &'static str {
     let (url, _) = STARTED.get_or_init(|| match std::env::var("HUB_POSTGRES_URL") {
         Ok(url) => (url, None),
-        Err(_) => start(),
+        Err(_) => start(&[]),
     });
     url
 }
 
-fn start() -> (String, Option<Child>) {
+/// Starts one; the script is given these variables.
+fn start(variables: &[(&str, &str)]) -> (String, Option<Child>) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/postgres");
     let mut child = Command::new(script)
         .arg("run")
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -133,7 +135,12 @@ pub(crate) struct Own {
 
 impl Own {
     pub(crate) async fn start() -> Self {
-        let (url, script) = start();
+        Self::start_with(&[]).await
+    }
+
+    /// With variables for the script.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let (url, script) = start(variables);
         let client = client_at(&url).await;
         let row = client.query_one("SHOW data_directory", &[]).await.unwrap();
         let data: String = row.get(0);

@@ -61,7 +61,7 @@ impl Family {
 /// Says what a metric is, to recorders that want to know.
 pub(super) fn describe() {
     use Unit::{Bytes, Count, Seconds};
-    let counters: [(&'static str, Unit, &'static str); 21] = [
+    let counters: [(&'static str, Unit, &'static str); 24] = [
         ("hub_connections_total", Count, "connections accepted"),
         ("hub_disconnections_total", Count, "connections ended, by cause"),
         ("hub_refusals_total", Count, "connections refused, by kind"),
@@ -74,10 +74,13 @@ pub(super) fn describe() {
         ("hub_batch_retries_total", Count, "times a batch was sent again"),
         ("hub_store_errors_total", Count, "calls that the store failed, by operation and kind"),
         ("hub_refused_requests_total", Count, "requests that a machine refused, by kind"),
+        ("hub_quota_waits_total", Count, "operations that waited for their turn"),
+        ("hub_quota_refusals_total", Count, "operations that had no turn, by reason"),
         ("hub_messages_sent_total", Count, "cloud-to-device messages sent, by outcome"),
         ("hub_messages_offered_total", Count, "cloud-to-device messages offered to links"),
         ("hub_messages_ended_total", Count, "cloud-to-device messages ended, by outcome"),
         ("hub_methods_total", Count, "direct methods called, by outcome"),
+        ("hub_queries_total", Count, "pages of answers to twin queries, by outcome"),
         ("hub_twin_writes_total", Count, "writes of twins, by section and outcome"),
         ("hub_machine_failures_total", Count, "machines dropped because they panicked"),
         ("hub_endpoint_events_total", Count, "events for endpoints, by outcome"),
@@ -90,6 +93,7 @@ pub(super) fn describe() {
     metrics::describe_histogram!("hub_batch_changes", Count, "changes in a batch");
     metrics::describe_histogram!("hub_batch_bytes", Bytes, "bytes of a batch");
     metrics::describe_histogram!("hub_commit_seconds", Seconds, "time to commit a batch");
+    metrics::describe_histogram!("hub_query_seconds", Seconds, "time to answer a page of a query");
     metrics::describe_gauge!("hub_resource_depth", Count, "what a bounded resource holds");
     metrics::describe_gauge!("hub_resource_capacity", Count, "what a bounded resource may hold");
     metrics::describe_gauge!("hub_resource_oldest_seconds", Seconds, "age of the oldest held");

@@ -45,6 +45,35 @@ pub(crate) enum Pause {
     WindowFull,
     /// So much waits for the store, of all links together.
     Committing,
+    /// One of its frames waits for its turn.
+    Throttled,
+}
+
+/// Counts a request by how it ends, also if nobody waits for that.
+pub(crate) struct Counted<'m, C: Fn(&Meter, Ended)> {
+    meter: &'m Meter,
+    count: C,
+    ended: Ended,
+}
+
+impl<'m, C: Fn(&Meter, Ended)> Counted<'m, C> {
+    pub(crate) fn new(meter: &'m Meter, count: C) -> Self {
+        Self { meter, count, ended: Ended::Dropped }
+    }
+
+    pub(crate) fn end<T>(
+        mut self,
+        result: Result<T, crate::error::HubError>,
+    ) -> Result<T, crate::error::HubError> {
+        self.ended = Ended::from(&result);
+        result
+    }
+}
+
+impl<C: Fn(&Meter, Ended)> Drop for Counted<'_, C> {
+    fn drop(&mut self) {
+        (self.count)(self.meter, self.ended);
+    }
 }
 
 /// What is sent to the store in one batch.

@@ -4,6 +4,7 @@ use crate::delivery::MessageOutcome;
 use crate::error::{CloseReason, DisconnectCause, ErrorKind};
 use crate::frame::Inbound;
 use crate::hello::Refusal;
+use crate::quota::Reason;
 use crate::store::{Outcome, StoreErrorKind};
 
 /// A word for one of a closed set of values, and the set's words.
@@ -41,6 +42,7 @@ named!(DisconnectCause {
     "credential_expired": Self::Closed(CloseReason::CredentialExpired),
     "peer_stuck": Self::Closed(CloseReason::PeerStuck),
     "denied": Self::Closed(CloseReason::Denied),
+    "throttled": Self::Closed(CloseReason::Throttled),
     "shutdown": Self::Closed(CloseReason::Shutdown),
     "internal": Self::Closed(CloseReason::Internal),
 });
@@ -51,6 +53,7 @@ named!(Refusal {
     "disabled": Self::Disabled(_),
     "malformed": Self::Malformed(_),
     "denied": Self::Denied,
+    "throttled": Self::Throttled(_),
     "unavailable": Self::Unavailable(_),
 });
 
@@ -63,6 +66,12 @@ named!(Inbound {
     "subscribe": Self::Subscribe(..),
     "unsubscribe": Self::Unsubscribe(..),
     "heard": Self::Heard(..),
+});
+
+named!(Reason {
+    "device": Self::Device,
+    "hub": Self::Hub,
+    "daily": Self::Daily,
 });
 
 named!(Outcome {
@@ -120,7 +129,10 @@ named!(ErrorKind {
     "forbidden": Self::Forbidden,
     "busy": Self::Busy,
     "throttled": Self::Throttled,
+    "quota_exceeded": Self::QuotaExceeded,
     "unavailable": Self::Unavailable,
+    "registry_job_active": Self::RegistryJobActive,
+    "blob_folder_invalid": Self::BlobFolderInvalid,
     "internal": Self::Internal,
 });
 

@@ -8,6 +8,7 @@ use crate::device::Tally;
 use crate::error::{DisconnectCause, ErrorKind};
 use crate::frame::Inbound;
 use crate::hello::Refusal;
+use crate::quota::{Operation, Reason};
 use crate::route::FailureKind;
 use crate::store::{Op, Outcome, StoreError};
 
@@ -40,6 +41,10 @@ impl Meter {
     #[inline]
     pub(crate) fn request_refused(&self, _: ErrorKind) {}
     #[inline]
+    pub(crate) fn quota_waited(&self, _: Operation) {}
+    #[inline]
+    pub(crate) fn quota_refused(&self, _: Operation, _: Reason) {}
+    #[inline]
     pub(crate) fn message_sent(&self, _: Ended) {}
     #[inline]
     pub(crate) fn offered(&self) {}
@@ -49,6 +54,8 @@ impl Meter {
     pub(crate) fn method(&self, _: Ended) {}
     #[inline]
     pub(crate) fn twin_written(&self, _: Ended) {}
+    #[inline]
+    pub(crate) fn queried(&self, _: Ended, _: Began) {}
     #[inline]
     pub(crate) fn tally(&self, _: &Tally) {}
     #[inline]

@@ -15,6 +15,7 @@ use crate::engine::health::Resource;
 use crate::error::{DisconnectCause, ErrorKind};
 use crate::frame::Inbound;
 use crate::hello::Refusal;
+use crate::quota::{Operation, Reason};
 use crate::route::FailureKind;
 use crate::store::{Op, Outcome, StoreError};
 
@@ -31,10 +32,15 @@ pub(crate) struct Meter {
     changes: Family,
     retries: Counter,
     refused: Family,
+    quota_waits: Family,
+    /// By reason.
+    quota_refusals: Vec<(&'static str, Family)>,
     sent: Family,
     offered: Counter,
     ended: Family,
     methods: Family,
+    queries: Family,
+    query_seconds: Histogram,
     desired: Family,
     reported: Family,
     machine_failures: Counter,
@@ -61,6 +67,11 @@ fn outcomes() -> impl Iterator<Item = &'static str> {
     ["done", "dropped"].into_iter().chain(ErrorKind::ALL.iter().copied())
 }
 
+/// The operations that quotas are for.
+fn operations() -> impl Iterator<Item = &'static str> {
+    Operation::ALL.iter().map(|operation| operation.name())
+}
+
 fn outcome(ended: Ended) -> &'static str {
     match ended {
         Ended::Done => "done",
@@ -79,6 +90,10 @@ impl Meter {
             let name = "hub_twin_writes_total";
             Family::with(&hub, name, ("section", section), "outcome", outcomes())
         };
+        let no_turn = |reason: &'static str| {
+            let name = "hub_quota_refusals_total";
+            Family::with(&hub, name, ("reason", reason), "operation", operations())
+        };
         Self {
             disconnections: Family::of::<DisconnectCause>(
                 &hub,
@@ -91,7 +106,7 @@ impl Meter {
                 &hub,
                 "hub_link_pauses_total",
                 "reason",
-                ["window_full", "committing"],
+                ["window_full", "committing", "throttled"],
             ),
             messages: counter("hub_telemetry_messages_total"),
             message_bytes: counter("hub_telemetry_bytes_total"),
@@ -99,10 +114,14 @@ impl Meter {
             changes: Family::of::<Outcome>(&hub, "hub_changes_total", "outcome"),
             retries: counter("hub_batch_retries_total"),
             refused: Family::of::<ErrorKind>(&hub, "hub_refused_requests_total", "kind"),
+            quota_waits: Family::new(&hub, "hub_quota_waits_total", "operation", operations()),
+            quota_refusals: Reason::ALL.iter().map(|word| (*word, no_turn(word))).collect(),
             sent: Family::new(&hub, "hub_messages_sent_total", "outcome", outcomes()),
             offered: counter("hub_messages_offered_total"),
             ended: Family::of::<MessageOutcome>(&hub, "hub_messages_ended_total", "outcome"),
             methods: Family::new(&hub, "hub_methods_total", "outcome", outcomes()),
+            queries: Family::new(&hub, "hub_queries_total", "outcome", outcomes()),
+            query_seconds: histogram("hub_query_seconds"),
             desired: writes("desired"),
             reported: writes("reported"),
             machine_failures: counter("hub_machine_failures_total"),
@@ -136,6 +155,7 @@ impl Meter {
         let word = match pause {
             Pause::WindowFull => "window_full",
             Pause::Committing => "committing",
+            Pause::Throttled => "throttled",
         };
         self.pauses.add(word, 1);
     }
@@ -195,6 +215,19 @@ impl Meter {
         self.refused.count(&kind);
     }
 
+    /// An operation has to wait for its turn.
+    pub(crate) fn quota_waited(&self, operation: Operation) {
+        self.quota_waits.add(operation.name(), 1);
+    }
+
+    /// An operation has no turn.
+    pub(crate) fn quota_refused(&self, operation: Operation, reason: Reason) {
+        let of_reason = self.quota_refusals.iter().find(|(word, _)| *word == reason.name());
+        if let Some((_, family)) = of_reason {
+            family.add(operation.name(), 1);
+        }
+    }
+
     pub(crate) fn message_sent(&self, ended: Ended) {
         self.sent.add(outcome(ended), 1);
     }
@@ -213,6 +246,12 @@ impl Meter {
 
     pub(crate) fn twin_written(&self, ended: Ended) {
         self.desired.add(outcome(ended), 1);
+    }
+
+    /// A page of an answer to a query, or its refusal.
+    pub(crate) fn queried(&self, ended: Ended, began: Began) {
+        self.queries.add(outcome(ended), 1);
+        self.query_seconds.record(began.seconds());
     }
 
     pub(crate) fn tally(&self, tally: &Tally) {

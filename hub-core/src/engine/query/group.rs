@@ -59,8 +59,23 @@ impl<'q> Groups<'q> {
         aggregates.collect()
     }
 
+    /// Whether nothing matters of the twins but their number.
+    pub(super) fn are_a_number(&self) -> bool {
+        let count = |item: &Item| matches!(item.source, Source::Aggregate(Aggregate::Count, _));
+        self.query.group_by.is_empty() && self.items.iter().all(count)
+    }
+
+    /// Counts so many more twins, where nothing else matters of them.
+    pub(super) fn count(&mut self, twins: u64) {
+        for sum in self.groups.values_mut().flat_map(|group| &mut group.sums) {
+            if let Sum::Count(count) = sum {
+                *count = count.saturating_add(twins);
+            }
+        }
+    }
+
     /// Counts one more twin.
-    pub(super) fn add(&mut self, row: &Row) -> Result<(), HubError> {
+    pub(super) fn add(&mut self, row: &Row<'_>) -> Result<(), HubError> {
         let common: Vec<Option<Json>> =
             self.query.group_by.iter().map(|path| row.to_json(path)).collect();
         let name = if common.is_empty() { String::new() } else { text_of(&common) };
@@ -180,7 +195,7 @@ impl Sum {
         }
     }
 
-    fn add(&mut self, row: &Row, path: Option<&Path>) {
+    fn add(&mut self, row: &Row<'_>, path: Option<&Path>) {
         let value = path.map_or(Value::Missing, |path| row.value(path, Case::Exact));
         match (self, &value) {
             (Self::Count(count), _) => *count += 1,

@@ -2,50 +2,73 @@
 
 use serde_json::{Value as Json, json};
 
+use super::reading::Reading;
 use crate::engine::registry::{Registration, TwinState};
 use crate::error::{ErrorKind, HubError};
 use crate::id::Address;
-use crate::query::{Case, ExprKind, Fields, Filter, Path, Reference, Step, Value};
+use crate::query::{Case, Fields, Path, Step, Value};
 use crate::registry::Identity;
 use crate::security::{Authentication, Thumbprint};
 use crate::session::Session;
-use crate::store::{FoundRow, Parts};
-use crate::twin::Twin;
+use crate::store::FoundRow;
+use crate::twin::{DecodeError, Twin, TwinPaths, TwinValues};
 
 /// What the fields of a twin's document are read from. Parts that a query does not look at are absent.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
+pub(super) struct Row<'r> {
     address: Address,
-    twin: Option<Twin>,
-    identity: Option<Identity>,
+    twin: Read<'r>,
+    /// Few queries look at it, and it is large.
+    identity: Option<Box<Identity>>,
     session: Session,
     messages: u32,
 }
 
-impl Row {
+/// What was read of a twin.
+#[derive(Debug, Clone)]
+enum Read<'r> {
+    Nothing,
+    Whole(Box<Twin>),
+    Values(&'r TwinPaths, TwinValues),
+}
+
+impl<'r> Read<'r> {
+    fn decode(body: &[u8], reading: &'r Reading) -> Result<Self, DecodeError> {
+        Ok(match &reading.values {
+            Some(paths) => Self::Values(paths, paths.pick(body)?),
+            None => Self::Whole(Box::new(Twin::decode(body)?)),
+        })
+    }
+}
+
+impl<'r> Row<'r> {
     /// Reads what a store has found. Nothing if the identity was deleted meanwhile.
-    pub(super) fn decode(found: &FoundRow, parts: Parts) -> Result<Option<Self>, HubError> {
+    pub(super) fn decode(found: &FoundRow, reading: &'r Reading) -> Result<Option<Self>, HubError> {
         let unreadable = |what: &'static str| HubError::new(ErrorKind::Internal, what);
-        let address =
-            Address::parse(&found.id).map_err(|_| unreadable("a stored address cannot be read"))?;
-        let twin = found.twin.as_deref().filter(|_| parts.twin).map(Twin::decode).transpose();
-        let identity = found.identity.as_deref().map(Identity::decode).transpose();
-        let row = Self {
-            address,
-            twin: twin.map_err(|_| unreadable("a stored twin cannot be read"))?,
-            identity: identity.map_err(|_| unreadable("a stored identity cannot be read"))?,
-            session: found.session.as_deref().and_then(Session::decode).unwrap_or_default(),
-            messages: found.messages,
+        let parts = reading.parts;
+        let address = Address::of_shared(&found.id)
+            .map_err(|_| unreadable("a stored address cannot be read"))?;
+        let twin = match found.twin.as_deref().filter(|_| parts.twin) {
+            Some(body) => Read::decode(body, reading)
+                .map_err(|_| unreadable("a stored twin cannot be read"))?,
+            None if parts.twin => return Ok(None),
+            None => Read::Nothing,
         };
-        let gone = parts.twin && row.twin.is_none() || parts.identity && row.identity.is_none();
-        Ok((!gone).then_some(row))
+        let identity = found.identity.as_deref().map(Identity::decode).transpose();
+        let identity = identity.map_err(|_| unreadable("a stored identity cannot be read"))?;
+        let identity = identity.map(Box::new);
+        if parts.identity && identity.is_none() {
+            return Ok(None);
+        }
+        let session = found.session.as_deref().and_then(Session::decode).unwrap_or_default();
+        Ok(Some(Self { address, twin, identity, session, messages: found.messages }))
     }
 
     /// A twin alone. Nothing if it cannot be read.
-    pub(super) fn of_twin(id: &str, body: &[u8]) -> Option<Self> {
+    pub(super) fn of_twin(id: &str, body: &[u8], reading: &'r Reading) -> Option<Self> {
         Some(Self {
             address: Address::parse(id).ok()?,
-            twin: Some(Twin::decode(body).ok()?),
+            twin: Read::decode(body, reading).ok()?,
             identity: None,
             session: Session::default(),
             messages: 0,
@@ -59,21 +82,24 @@ impl Row {
     /// The whole of it, if all parts were asked for.
     pub(super) fn into_state(self) -> Option<TwinState> {
         let registration = Registration {
-            identity: self.identity?,
+            identity: *self.identity?,
             session: self.session,
             messages: self.messages,
         };
-        Some(TwinState { registration, twin: self.twin? })
+        let Read::Whole(twin) = self.twin else { return None };
+        Some(TwinState { registration, twin: *twin })
     }
 
     /// A copy of what stands at the end of a path, objects and arrays included.
     pub(super) fn to_json(&self, path: &Path) -> Option<Json> {
         let (root, rest) = path.split_first()?;
-        let identity = self.identity.as_ref();
+        let identity = self.identity.as_deref();
         match (root, rest) {
-            ("tags" | "properties" | "version" | "etag", _) => {
-                self.twin.as_ref().and_then(|twin| twin.to_json(path))
-            }
+            ("tags" | "properties" | "version" | "etag", _) => match &self.twin {
+                Read::Nothing => None,
+                Read::Whole(twin) => twin.to_json(path),
+                Read::Values(paths, values) => paths.get(values, path).cloned(),
+            },
             ("cloudToDeviceMessageCount", []) => Some(json!(self.messages)),
             ("capabilities", []) => Some(json!({ "iotEdge": identity?.iot_edge() })),
             ("parentScopes", []) => Some(json!(identity?.parent_scopes().collect::<Vec<_>>())),
@@ -91,13 +117,17 @@ impl Row {
     }
 }
 
-impl Fields for Row {
+impl Fields for Row<'_> {
     fn value(&self, path: &Path, case: Case) -> Value<'_> {
         let Some((root, rest)) = path.split_first() else { return Value::Missing };
         if let "tags" | "properties" | "version" | "etag" = root {
-            return self.twin.as_ref().map_or(Value::Missing, |twin| twin.value(path, case));
+            return match &self.twin {
+                Read::Nothing => Value::Missing,
+                Read::Whole(twin) => twin.value(path, case),
+                Read::Values(paths, values) => Value::of_json(paths.get(values, path)),
+            };
         }
-        let identity = self.identity.as_ref();
+        let identity = self.identity.as_deref();
         let text = |text: Option<&str>| {
             text.map_or(Value::Missing, |text| Value::Text(text.to_owned().into()))
         };
@@ -159,44 +189,5 @@ fn thumbprints(authentication: &Authentication) -> (Option<&str>, Option<&str>) 
             (primary.as_ref().map(Thumbprint::as_str), secondary.as_ref().map(Thumbprint::as_str))
         }
         _ => (None, None),
-    }
-}
-
-/// What has to be read to know what a path leads to.
-pub(super) fn parts_of_path(path: &Path) -> Parts {
-    let mut parts = Parts::default();
-    match path.split_first().map(|(root, _)| root) {
-        Some("tags" | "properties" | "version" | "etag") => parts.twin = true,
-        Some("connectionState" | "lastActivityTime" | "modelId") => parts.session = true,
-        Some("cloudToDeviceMessageCount") => parts.messages = true,
-        Some(
-            "deviceEtag" | "status" | "statusReason" | "statusUpdateTime" | "authenticationType"
-            | "x509Thumbprint" | "capabilities" | "deviceScope" | "parentScopes",
-        ) => parts.identity = true,
-        // Read off the id, or nothing that a twin has.
-        _ => {}
-    }
-    parts
-}
-
-/// What has to be read to evaluate a condition.
-pub(super) fn parts_of(filter: &Filter) -> Parts {
-    let mut parts = Parts::default();
-    if let Some(expr) = filter.expr() {
-        expr.visit(&mut |_, inner| {
-            if let ExprKind::Reference(Reference::Column(path)) = &inner.kind {
-                parts = both(parts, parts_of_path(path));
-            }
-        });
-    }
-    parts
-}
-
-pub(super) fn both(a: Parts, b: Parts) -> Parts {
-    Parts {
-        twin: a.twin || b.twin,
-        identity: a.identity || b.identity,
-        session: a.session || b.session,
-        messages: a.messages || b.messages,
     }
 }

@@ -5,21 +5,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::row::{Row, parts_of};
+use super::reading::Reading;
+use super::row::Row;
 use crate::store::{
     Ask, Document, Find, Found, FoundRow, Key, Kind, Parts, Query, QueueId, QueueKind, Record,
     Store, StoreError,
 };
 
 /// Reads twins page by page and leaves out those that the condition does not select.
-pub(in crate::engine) struct Scan {
+pub(crate) struct Scan {
     store: Arc<dyn Store>,
     page: NonZeroU32,
 }
 
 impl Scan {
     /// `page` is how many twins are read at once.
-    pub(in crate::engine) fn new(store: Arc<dyn Store>, page: u32) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, page: u32) -> Self {
         Self { store, page: NonZeroU32::new(page).unwrap_or(NonZeroU32::MIN) }
     }
 
@@ -75,14 +76,16 @@ impl Query for Scan {
         let looked_at = u64::try_from(documents.len()).unwrap_or(u64::MAX);
         let last = documents.last().map(|document| document.at.key().id.clone());
         let next = last.filter(|_| looked_at >= u64::from(page.get()));
-        let needed = parts_of(find.filter);
+        let reading = Reading::of_filter(find.filter);
+        let needed = reading.parts;
         // What the twin alone can tell is told before anything else is read.
         let by_twin = !needed.beyond_twin() && find.filter.expr().is_some();
         let wanted = documents.into_iter().filter(|document| {
             let id = &document.at.key().id;
             find.population.has(id)
                 && (!by_twin
-                    || Row::of_twin(id, &document.body).is_none_or(|row| find.filter.selects(&row)))
+                    || Row::of_twin(id, &document.body, &reading)
+                        .is_none_or(|row| find.filter.selects(&row)))
         });
         let rows = if find.parts.beyond_twin() || needed.beyond_twin() {
             let ids: Vec<Arc<str>> = wanted.map(|document| document.at.key().id.clone()).collect();
@@ -90,7 +93,7 @@ impl Query for Scan {
         } else {
             wanted.map(twin_alone).collect()
         };
-        Ok(Found { rows, next, looked_at })
+        Ok(Found { rows, counted: 0, next, looked_at })
     }
 }
 

@@ -5,6 +5,7 @@ mod history;
 mod limits;
 mod merge;
 mod metadata;
+mod picked;
 mod replace;
 mod stored;
 mod views;

@@ -61,6 +61,11 @@ class HubApi {
     return (await this.rest.expect(200, 'GET', '/files/address', { query: { blobName } })).uri;
   }
 
+  // An address of a folder for imports and exports.
+  async containerAddress(name) {
+    return (await this.rest.expect(200, 'GET', '/files/container', { query: { name } })).uri;
+  }
+
   async partitions() {
     const found = await this.rest.expect(200, 'GET', `${EVENTS}/partitions`);
     return found.map((entry) => String(entry.partition));

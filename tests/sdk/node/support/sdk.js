@@ -14,7 +14,7 @@ const { Http } = load('azure-iot-device-http');
 const { Amqp, AmqpWs } = load('azure-iot-device-amqp');
 const eventHubs = load('@azure/event-hubs');
 const WebSocket = load('ws');
-const { BlockBlobClient } = load('@azure/storage-blob');
+const { BlockBlobClient, ContainerClient } = load('@azure/storage-blob');
 const service = load('azure-iothub');
 const { errors, NoRetry, ExponentialBackOffWithJitter } = load('azure-iot-common');
 
@@ -32,6 +32,7 @@ module.exports = {
   ServiceAmqp: service.Amqp,
   ServiceAmqpWs: service.AmqpWs,
   BlockBlobClient,
+  ContainerClient,
   Registry: service.Registry,
   ServiceClient: service.Client,
   JobClient: service.JobClient,

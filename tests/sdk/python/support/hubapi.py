@@ -101,6 +101,10 @@ class HubApi:
         """An address that a file can be read by."""
         return self.rest.expect(200, "GET", "/files/address", query={"blobName": blob})["uri"]
 
+    def container_address(self, name):
+        """An address of a folder for imports and exports."""
+        return self.rest.expect(200, "GET", "/files/container", query={"name": name})["uri"]
+
     # Events
 
     def partitions(self):

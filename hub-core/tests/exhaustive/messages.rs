@@ -1,14 +1,8 @@
-//! Every order of events in a small world: a link that claims, a receiver at another node that
+//! A small world of messages: a link that claims, a receiver at another node that
 //! claims, a settler that settles what either was given, and the end of a lock, over two messages.
 //!
 //! Requests to the store and its answers are events of their own, so that anything may come between
-//! them. A choice generator visits all orders.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,42 +13,8 @@ use hub_core::hello::SessionMode;
 use hub_core::id::{CallId, LinkId, SequenceNumber, Tag};
 use hub_core::store::{Ask, QueueId, Record, Version};
 
-use rig::Rig;
-
-#[path = "regress/rig.rs"]
-#[expect(dead_code, reason = "shared with tests that need more of it")]
-mod rig;
-
-/// Visits all paths of a tree: `next(n)` is a choice among `n`, and [`Choices::advance`] the next
-/// path.
-#[derive(Default)]
-struct Choices {
-    path: Vec<(usize, usize)>,
-    at: usize,
-}
-
-impl Choices {
-    fn next(&mut self, of: usize) -> usize {
-        if self.at == self.path.len() {
-            self.path.push((0, of));
-        }
-        let (choice, width) = self.path[self.at];
-        assert_eq!(width, of, "the same choices lead to the same place");
-        self.at += 1;
-        choice
-    }
-
-    fn advance(&mut self) -> bool {
-        self.at = 0;
-        while let Some((choice, of)) = self.path.pop() {
-            if choice + 1 < of {
-                self.path.push((choice + 1, of));
-                return true;
-            }
-        }
-        false
-    }
-}
+use crate::choices::Choices;
+use crate::rig::Rig;
 
 /// What may happen next.
 enum Event {

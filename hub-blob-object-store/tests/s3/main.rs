@@ -2,134 +2,30 @@
 //! Blob Storage look like.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::net::SocketAddr;
+mod kit;
+mod server;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::Method;
 use hub_blob_object_store::ObjectStoreBlobs;
 use hub_core::Hub;
-use hub_core::blob::{BlobAccess, BlobAddress, BlobErrorKind, BlobName, BlobStore};
-use hub_core::engine::UploadReport;
+use hub_core::blob::{
+    BlobAccess, BlobAddress, BlobErrorKind, BlobFolder, BlobName, BlobStore, FolderProof,
+};
+use hub_core::engine::{ExportJobSpec, ImportJobSpec, UploadReport};
 use hub_core::error::ErrorKind;
-use hub_core::id::{Address, DeviceId};
+use hub_core::id::{Address, DeviceId, JobId};
 use hub_core::registry::IdentitySpec;
 use hub_core::time::Timestamp;
 use hub_store_memory::MemoryStore;
-use hyper_util::rt::TokioIo;
-use object_store::ClientOptions;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-    HttpResponseBody, HttpService,
-};
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
-use tokio::net::{TcpListener, TcpStream};
+
+use self::server::{Plain, send, server};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// The least that the object store's client needs: one connection for each request, without TLS.
-#[derive(Debug)]
-struct Plain;
-
-impl HttpConnector for Plain {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Self))
-    }
-}
-
-#[async_trait]
-impl HttpService for Plain {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            HttpError::new_boxed(HttpErrorKind::Connect, error)
-        };
-        let authority = request.uri().authority().unwrap().clone();
-        let stream = TcpStream::connect(authority.as_str()).await.map_err(|e| failed(e.into()))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let (mut parts, body) = request.into_parts();
-        parts.headers.entry("host").or_insert(authority.as_str().parse().unwrap());
-        parts.uri = parts.uri.path_and_query().unwrap().as_str().parse().unwrap();
-        let response = sender.send_request(Request::from_parts(parts, body)).await;
-        let response = response.map_err(|error| failed(error.into()))?;
-        Ok(response.map(|body| {
-            HttpResponseBody::new(
-                body.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error)),
-            )
-        }))
-    }
-}
-
-/// A server with one bucket, and its folder.
-struct Server {
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-async fn server() -> Server {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("bucket")).unwrap();
-    let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
-    let mut builder = S3ServiceBuilder::new(files);
-    builder.set_auth(SimpleAuth::from_single("id", "secret"));
-    let service = builder.build();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let service = service.clone();
-            let http = hyper::server::conn::http1::Builder::new();
-            tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    Server { address, _folder: folder }
-}
-
-impl Server {
-    fn bucket(&self, secret: &str) -> AmazonS3 {
-        AmazonS3Builder::new()
-            .with_endpoint(format!("http://{}", self.address))
-            .with_allow_http(true)
-            .with_region("us-east-1")
-            .with_bucket_name("bucket")
-            .with_access_key_id("id")
-            .with_secret_access_key(secret)
-            .with_http_connector(Plain)
-            .build()
-            .unwrap()
-    }
-
-    fn blobs(&self) -> ObjectStoreBlobs<AmazonS3> {
-        ObjectStoreBlobs::new(self.bucket("secret"))
-    }
-}
-
-/// What a device does with an address, and nothing else: the hub is not on the way.
-async fn send(method: Method, url: &str, body: &'static str) -> (StatusCode, Bytes) {
-    let (_, rest) = url.split_once("://").unwrap();
-    let (host, path) = rest.split_once('/').unwrap();
-    let stream = TcpStream::connect(host).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("/{path}"))
-        .header("host", host)
-        .header("content-length", body.len())
-        .body(Full::new(Bytes::from_static(body.as_bytes())))
-        .unwrap();
-    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
-    (parts.status, body.collect().await.unwrap().to_bytes())
-}
 
 fn blob(name: &str) -> BlobName {
     BlobName::parse(name).unwrap()
@@ -245,4 +141,57 @@ async fn azure_s_addresses_are_those_that_the_sdks_know() {
     assert!(upload.query().contains("sr=b"), "{}", upload.query());
     let download = address(&blobs, "d1/a b", BlobAccess::Download).await;
     assert_ne!(upload.query(), download.query());
+}
+
+#[tokio::test]
+async fn a_folder_of_back_ends_is_a_prefix_of_the_bucket() {
+    let server = server().await;
+    let blobs = server.blobs();
+    let folder = BlobFolder::new("backup").unwrap();
+    let address = blobs.folder_address(&folder, NOW, HOUR).await.unwrap();
+    let url = format!("http://{}/bucket/~service/backup", server.address);
+    assert_eq!(address.as_str(), url);
+    // Whatever credentials back ends have in it: the hub uses its own.
+    let signed = format!("{url}/?X-Amz-Signature=x");
+    for proof in [FolderProof::Signature, FolderProof::Hub] {
+        assert_eq!(blobs.folder(&signed, proof, NOW).await.unwrap(), Some(folder.clone()));
+    }
+    let elsewhere = url.replace("/bucket/", "/other/");
+    assert_eq!(blobs.folder(&elsewhere, FolderProof::Hub, NOW).await.unwrap(), None);
+    let mut writer = blobs.write(&folder.blob("devices.txt").unwrap()).await.unwrap();
+    writer.write("{}".into()).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(read(&blobs, "~service/backup/devices.txt", None).await, "{}");
+}
+
+#[tokio::test]
+async fn the_registry_goes_out_and_in_through_the_bucket() {
+    let server = server().await;
+    let start =
+        || Hub::builder(MemoryStore::new()).blobs(Arc::new(server.blobs())).start().unwrap();
+    let (here, there) = (start(), start());
+    for n in 0..120 {
+        let device = Address::parse(&format!("d{n}")).unwrap();
+        here.registry().put(&IdentitySpec::new(device), None).await.unwrap();
+    }
+    let (folder, _) = here.folder_address(&BlobFolder::new("backup").unwrap()).await.unwrap();
+    let ended = async |hub: &Hub, id: &JobId| loop {
+        let job = hub.registry_jobs().get(id).await.unwrap();
+        if job.ended().is_some() {
+            break (job.status(), job.progress().succeeded);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let job = here.registry_jobs().export(ExportJobSpec::new(folder.clone())).await.unwrap();
+    assert_eq!(ended(&here, &job.id).await, ("completed", 120));
+    let file = read(&server.blobs(), "~service/backup/devices.txt", None).await;
+    assert_eq!(file.lines().count(), 120);
+    let job =
+        there.registry_jobs().import(ImportJobSpec::new(folder.clone(), folder)).await.unwrap();
+    assert_eq!(ended(&there, &job.id).await, ("completed", 120));
+    let device = Address::parse("d7").unwrap();
+    let keys = async |hub: &Hub| {
+        hub.registry().get(&device).await.unwrap().identity.authentication().clone()
+    };
+    assert_eq!(keys(&there).await, keys(&here).await);
 }
