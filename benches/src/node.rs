@@ -38,8 +38,13 @@ struct Machines {
 impl Machines {
     fn new(devices: usize) -> Self {
         let node = NodeId::new("bench").expect("an id");
-        let setup =
-            Setup { limits: Limits::default(), node, partitions: 4, routing: Arc::default() };
+        let setup = Setup {
+            limits: Limits::default(),
+            node,
+            partitions: 4,
+            routing: Arc::default(),
+            configurations: Arc::default(),
+        };
         Self {
             hub: InProcess::new(devices),
             node: Node::new(Arc::new(setup)),

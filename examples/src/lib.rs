@@ -15,6 +15,7 @@ macro_rules! pages {
 
 pages! {
     readme = "README.md",
+    configurations = "docs/configurations.md",
     delivery = "docs/delivery.md",
     direct_methods = "docs/direct-methods.md",
     jobs = "docs/jobs.md",

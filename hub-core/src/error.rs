@@ -69,6 +69,26 @@ pub enum ErrorKind {
     JobAlreadyExists,
     /// There are as many jobs as may be that have not ended.
     TooManyJobs,
+    /// There is no such configuration.
+    ConfigurationNotFound,
+    /// There is a configuration of this id.
+    ConfigurationAlreadyExists,
+    /// There are as many configurations as may be.
+    TooManyConfigurations,
+    /// The target condition of a configuration is none.
+    ConfigurationTargetInvalid,
+    /// The content of a configuration cannot be applied.
+    ConfigurationContentInvalid,
+    /// The content of a configuration cannot be changed.
+    ConfigurationContentImmutable,
+    /// A metric of a configuration is no query that can be counted.
+    ConfigurationMetricInvalid,
+    /// A patch of a digital twin is no JSON patch of properties and components.
+    DigitalTwinPatchInvalid,
+    /// A patch of a digital twin names what cannot be there, or is not there.
+    DigitalTwinPathInvalid,
+    /// A patch of a digital twin has a value that cannot be there.
+    DigitalTwinValueInvalid,
     /// A job over the registry goes on: there is one at a time.
     RegistryJobActive,
     /// The address is that of no folder of the hub's store of files, it has no right to it, or what

@@ -32,6 +32,15 @@ fn check(text: &str) -> Result<(), IdError> {
     }
 }
 
+/// Configurations are named in queries, and their names are lower case.
+fn check_lower(text: &str) -> Result<(), IdError> {
+    check(text)?;
+    match text.chars().find(char::is_ascii_uppercase) {
+        Some(c) => Err(IdError::Character(c)),
+        None => Ok(()),
+    }
+}
+
 fn check_address(text: &str) -> Result<(), IdError> {
     match text.split_once('/') {
         None => check(text),
@@ -40,7 +49,7 @@ fn check_address(text: &str) -> Result<(), IdError> {
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -51,7 +60,7 @@ macro_rules! id {
             /// # Errors
             /// [`IdError`] when the text breaks the rule for identifiers.
             pub fn new(text: &str) -> Result<Self, IdError> {
-                check(text)?;
+                $check(text)?;
                 Ok(Self(text.into()))
             }
 
@@ -98,19 +107,23 @@ macro_rules! id {
 
 id! {
     /// The id of a device identity.
-    DeviceId
+    DeviceId, check
 }
 id! {
     /// The id of a module identity, unique within its device.
-    ModuleId
+    ModuleId, check
 }
 id! {
     /// The id of a job.
-    JobId
+    JobId, check
+}
+id! {
+    /// The id of a configuration: as other ids, without capital letters.
+    ConfigurationId, check_lower
 }
 id! {
     /// The name of one hub process, when several share a store.
-    NodeId
+    NodeId, check
 }
 
 /// Who is meant: a device, or one of its modules.
@@ -325,6 +338,13 @@ mod tests {
         assert_eq!(DeviceId::new(""), Err(IdError::Length(0)));
         assert!(DeviceId::new(&"x".repeat(128)).is_ok());
         assert_eq!(DeviceId::new(&"x".repeat(129)), Err(IdError::Length(129)));
+    }
+
+    #[test]
+    fn a_configuration_has_no_capital_letters() {
+        assert!(ConfigurationId::new("a-z0_9!'*+%").is_ok());
+        assert_eq!(ConfigurationId::new("aB"), Err(IdError::Character('B')));
+        assert!(matches!(ConfigurationId::new("a[b]"), Err(IdError::Character('['))));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod blob;
 pub mod bulk;
+pub mod configuration;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod delivery;

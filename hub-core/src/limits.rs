@@ -181,6 +181,25 @@ pub struct Limits {
     /// Pause after which a job tries a device again that was not online.
     pub job_retry_every: Duration,
 
+    // -- configurations --
+    /// Most configurations.
+    pub configurations_max: usize,
+    /// Most bytes of a configuration as JSON text.
+    pub configuration_bytes_max: usize,
+    /// Most metrics of one configuration, those of the hub not counted.
+    pub configuration_metrics_max: usize,
+    /// How many twins a node applies configurations to at once.
+    pub configuration_twins_in_flight_max: usize,
+    /// Most twins that wait for configurations to be applied. Those beyond are found by a sweep.
+    pub configuration_backlog_max: u32,
+    /// How many twins a sweep looks at, at once.
+    pub configuration_page_max: u32,
+    /// How often all twins are looked through for what no sign told of.
+    pub configuration_sweep_every: Duration,
+    /// How long after a change of the configurations all twins are looked through once more, for
+    /// what other nodes did that had not heard of it. Longer than a second.
+    pub configuration_settle: Duration,
+
     // -- registry --
     /// Most modules of one device.
     pub modules_per_device_max: usize,
@@ -212,7 +231,8 @@ pub struct Limits {
     pub endpoint_batch_max: u32,
     /// Most bytes of bodies that an endpoint is handed at once; a single larger event comes alone.
     pub endpoint_batch_bytes_max: usize,
-    /// Longest wait for an endpoint to take a batch.
+    /// Longest wait for an endpoint to take a batch. It is told nine tenths of it, see
+    /// [`Limits::endpoint_round`].
     pub endpoint_timeout: Duration,
     /// How long a node that works an endpoint off keeps it without renewing. Longer than
     /// `endpoint_timeout` by more than the clocks of the nodes may differ.
@@ -373,6 +393,14 @@ impl Default for Limits {
             job_execution_default: secs(3600),
             job_execution_max: secs(7 * 24 * 3600),
             job_retry_every: secs(10),
+            configurations_max: 100,
+            configuration_bytes_max: 256 * kib,
+            configuration_metrics_max: 5,
+            configuration_twins_in_flight_max: 64,
+            configuration_backlog_max: 100_000,
+            configuration_page_max: 500,
+            configuration_sweep_every: secs(300),
+            configuration_settle: secs(5),
             modules_per_device_max: 50,
             bulk_max: 100,
             list_page_max: 1000,
@@ -422,5 +450,15 @@ impl Default for Limits {
             call_timeout: secs(30),
             quota_devices_max: 100_000,
         }
+    }
+}
+
+impl Limits {
+    /// How long an endpoint is told that a batch may take: nine tenths of
+    /// [`endpoint_timeout`](Self::endpoint_timeout). The hub waits for the rest of it, so that the
+    /// endpoint's own answer, which says how many events it has kept, is heard.
+    #[must_use]
+    pub fn endpoint_round(&self) -> Duration {
+        self.endpoint_timeout / 10 * 9
     }
 }

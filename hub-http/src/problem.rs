@@ -76,6 +76,22 @@ impl Code {
             ErrorKind::TwinVersionNotFound => Self(404_901, "TwinVersionNotFound"),
             ErrorKind::JobAlreadyExists => Self(409_104, "JobAlreadyExists"),
             ErrorKind::TooManyJobs => Self(429_004, "ThrottlingMaxActiveJobCountExceeded"),
+            ErrorKind::ConfigurationNotFound => Self(404_301, "ConfigurationNotFound"),
+            ErrorKind::ConfigurationAlreadyExists => Self(409_401, "ConfigurationAlreadyExists"),
+            ErrorKind::TooManyConfigurations => Self(413_101, "ConfigurationCountLimitExceeded"),
+            ErrorKind::ConfigurationTargetInvalid => {
+                Self(400_401, "InvalidConfigurationTargetCondition")
+            }
+            ErrorKind::ConfigurationContentInvalid => Self(400_402, "InvalidConfigurationContent"),
+            ErrorKind::ConfigurationContentImmutable => {
+                Self(400_403, "CannotModifyImmutableConfigurationContent")
+            }
+            ErrorKind::ConfigurationMetricInvalid => {
+                Self(400_404, "InvalidConfigurationCustomMetricsQuery")
+            }
+            ErrorKind::DigitalTwinPatchInvalid => Self(400_505, "InvalidDigitalTwinJsonPatch"),
+            ErrorKind::DigitalTwinValueInvalid => Self(400_506, "InvalidDigitalTwinPayload"),
+            ErrorKind::DigitalTwinPathInvalid => Self(400_508, "InvalidDigitalTwinPatchPath"),
             ErrorKind::RegistryJobActive => Self(403_003, "JobQuotaExceeded"),
             ErrorKind::BlobFolderInvalid => Self(400_008, "BlobContainerValidationError"),
             ErrorKind::NoSuchPartition => Self::NOT_FOUND,
@@ -363,6 +379,16 @@ mod tests {
             (ErrorKind::TwinVersionNotFound, 404),
             (ErrorKind::JobAlreadyExists, 409),
             (ErrorKind::TooManyJobs, 429),
+            (ErrorKind::ConfigurationNotFound, 404),
+            (ErrorKind::ConfigurationAlreadyExists, 409),
+            (ErrorKind::TooManyConfigurations, 413),
+            (ErrorKind::ConfigurationTargetInvalid, 400),
+            (ErrorKind::ConfigurationContentInvalid, 400),
+            (ErrorKind::ConfigurationContentImmutable, 400),
+            (ErrorKind::ConfigurationMetricInvalid, 400),
+            (ErrorKind::DigitalTwinPatchInvalid, 400),
+            (ErrorKind::DigitalTwinValueInvalid, 400),
+            (ErrorKind::DigitalTwinPathInvalid, 400),
             (ErrorKind::RegistryJobActive, 403),
             (ErrorKind::BlobFolderInvalid, 400),
             (ErrorKind::NoSuchPartition, 404),

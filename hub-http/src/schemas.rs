@@ -1,5 +1,6 @@
 //! The schemas of the documents, for the description of the routes.
 
+mod configurations;
 mod kept;
 mod registry_jobs;
 mod routing;
@@ -91,6 +92,7 @@ pub(crate) fn all() -> Value {
             "capabilities": one("Capabilities"),
             "deviceScope": text(),
             "parentScopes": list(text()),
+            "configurations": object(),
             "tags": object(),
         })),
         "TwinPatch": shape(&[], json!({
@@ -250,7 +252,7 @@ pub(crate) fn all() -> Value {
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
     });
-    for more in [routing::all(), registry_jobs::all(), kept::all()] {
+    for more in [routing::all(), configurations::all(), registry_jobs::all(), kept::all()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
             all.extend(more);
         }

@@ -74,7 +74,7 @@ impl Shapes for State {
             }
             Ask::ItemsOfKind(kind, queue, after, limit) => {
                 let items = self.shelves.get(kind);
-                let items = items.map(|shelf| shelf.list_all(queue, *after, *limit));
+                let items = items.map(|shelf| shelf.list_all(*kind, queue, *after, *limit));
                 Some(Record::Items(items.unwrap_or_default()))
             }
         }

@@ -131,7 +131,7 @@ impl<'a> Stage<'a> {
             }
             let mut staged = decide(sorted.answers(asks.len(), rows)?)?;
             let mut outcome = self.apply(&staged.change).await?;
-            if matches!(&outcome, Outcome::Full(queue) if queue.kind == QueueKind::Inbox) {
+            if is_hint_full(&outcome) {
                 staged = staged.quiet();
                 outcome = self.apply(&staged.change).await?;
             }
@@ -213,6 +213,12 @@ impl<'a> Stage<'a> {
         let text = within(&self.schema, call.sql.template());
         self.transaction.query(text.as_str(), &call.params()).await
     }
+}
+
+/// Whether a queue of signs was full: of signs to nodes that would find by themselves.
+fn is_hint_full(outcome: &Outcome) -> bool {
+    let kinds = [QueueKind::Inbox, QueueKind::Configure];
+    matches!(outcome, Outcome::Full(queue) if kinds.contains(&queue.kind))
 }
 
 fn full(queue: &QueueId) -> HubError {

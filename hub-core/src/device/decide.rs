@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::effect::{Answer, Effects, Purpose};
 use super::input::Request;
 use super::job::{After, By, Found, Job, Taking};
-use super::twins::Way;
+use super::twins::Write;
 use super::{Busy, Device, LINK_GONE};
 use crate::error::HubError;
 use crate::hello::Refusal;
@@ -78,16 +78,20 @@ impl Device {
             Request::InvokeHere(method) => self.call_for_another(call, method, fx),
             Request::Repair(node) => self.repair(call, node, fx),
             Request::PatchTwin(patch, if_match) => {
-                self.write_twin(call, patch, if_match, Way::Patch, fx);
+                self.write_twin(call, Write::Patch(patch), if_match, fx);
             }
             Request::PatchTwinWith(patch, if_match, also) => {
-                self.write_twin(call, patch, if_match, Way::PatchWith(also), fx);
+                self.write_twin(call, Write::PatchWith(patch, also), if_match, fx);
             }
             Request::ReplaceTwin(patch, if_match) => {
-                self.write_twin(call, patch, if_match, Way::Replace, fx);
+                self.write_twin(call, Write::Replace(patch), if_match, fx);
             }
-            Request::ReplaceTwinWith(patch, if_match, also) => {
-                self.write_twin(call, patch, if_match, Way::ReplaceWith(also), fx);
+            Request::PatchDigitalTwin(patch, if_match) => {
+                self.write_twin(call, Write::Digital(patch), if_match, fx);
+            }
+            Request::Configure(revision, also) => self.make_configured(call, revision, also, fx),
+            Request::ReplaceTwinWith(content, if_match, also) => {
+                self.write_twin(call, Write::ReplaceWith(content, also), if_match, fx);
             }
             Request::Receive(lock_ms) => {
                 let lock = Duration::from_millis(lock_ms);

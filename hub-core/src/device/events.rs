@@ -1,6 +1,8 @@
 //! What happens to an identity as events: each is part of the change of which it tells, so that
 //! there is none without the other.
 
+use serde_json::Value;
+
 use super::{Setup, room};
 use crate::envelope::EventSource;
 use crate::id::{Address, Epoch};
@@ -8,9 +10,33 @@ use crate::limits::Limits;
 use crate::query::Fields;
 use crate::registry::Identity;
 use crate::route::{Fact, Presence, Routing};
+use crate::session::Session;
 use crate::store::{Change, Push, QueueId, QueueKind};
 use crate::time::Timestamp;
-use crate::twin::{Twin, TwinChange};
+use crate::twin::{ChangeKind, Twin, TwinChange, digital_changes};
+
+/// The digital twin of a device before a write, where somebody wants to hear of what becomes of it.
+pub(crate) struct Digital {
+    model: String,
+    before: Value,
+}
+
+impl Digital {
+    /// The digital twin of a device that has announced a model. Modules have none.
+    pub(crate) fn before(
+        setup: &Setup,
+        address: &Address,
+        session: Option<&Session>,
+        twin: &Twin,
+    ) -> Option<Self> {
+        if !setup.routing.wants(EventSource::DigitalTwinChange) || address.is_module() {
+            return None;
+        }
+        let model = session?.model.clone().filter(|model| !model.is_empty())?;
+        let before = twin.digital(address, &model);
+        Some(Self { model, before })
+    }
+}
 
 /// The twin before a write, if somebody wants to know of it.
 pub(crate) fn before_write(setup: &Setup, twin: &Twin) -> Option<Twin> {
@@ -26,18 +52,30 @@ pub(crate) fn twin_changed(
     address: &Address,
     before: Option<&Twin>,
     change: &TwinChange,
+    digital: Option<Digital>,
     twin: &Twin,
 ) -> Change {
-    let kept = kept(&setup.limits, address, before, change);
+    let (at, number) = (change.at(), change.version());
+    let record = |source, op, body| {
+        let fact = Fact { source, address, op, at, number, body };
+        setup.routing.record(&fact, setup.partitions, Some(twin))
+    };
+    let mut told = kept(&setup.limits, address, before, change);
     let source = EventSource::TwinChange;
-    if !setup.routing.wants(source) {
-        return kept;
+    let previous = before.filter(|_| setup.limits.twin_events_with_previous);
+    if setup.routing.wants(source)
+        && let Some(body) = change.event_body(address, twin, previous)
+    {
+        told = told.and(record(source, change.kind().op_type(), body));
     }
-    let told = before.filter(|_| setup.limits.twin_events_with_previous);
-    let Some(body) = change.event_body(address, twin, told) else { return kept };
-    let (op, at, number) = (change.kind().op_type(), change.at(), change.version());
-    let fact = Fact { source, address, op, at, number, body };
-    kept.and(setup.routing.record(&fact, setup.partitions, Some(twin)))
+    if let Some(Digital { model, before }) = digital {
+        let changes = digital_changes(&before, &twin.digital(address, &model));
+        if changes.as_array().is_some_and(|changes| !changes.is_empty()) {
+            let (source, op) = (EventSource::DigitalTwinChange, ChangeKind::Update.op_type());
+            told = told.and(record(source, op, changes.to_string().into()));
+        }
+    }
+    told
 }
 
 fn kept(limits: &Limits, of: &Address, before: Option<&Twin>, change: &TwinChange) -> Change {
@@ -51,6 +89,15 @@ fn kept(limits: &Limits, of: &Address, before: Option<&Twin>, change: &TwinChang
         deadline: change.at().after(limits.twin_history_retention),
         body: change.history_item(before, limits.twin_history_bytes_max),
     })
+}
+
+/// Notes in a twin which configurations target it, as part of its write; and what that adds to the
+/// change, unless `mute`: then a sweep finds the twin.
+pub(crate) fn retargeted(setup: &Setup, address: &Address, twin: &mut Twin, mute: bool) -> Change {
+    match setup.configurations.retarget(address, twin, &setup.limits) {
+        Some(push) if !mute => Change::new().push(push),
+        _ => Change::new(),
+    }
 }
 
 /// Whether an identity came to be or went.

@@ -10,7 +10,7 @@ use crate::id::{CallId, LinkId};
 use crate::inbox::Connection;
 use crate::method::{MethodCall, MethodReply};
 use crate::store::{Change, DocumentRef, Item, Outcome, Record};
-use crate::twin::ServicePatch;
+use crate::twin::{DigitalPatch, ServicePatch};
 
 /// Somebody who has been authenticated.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,12 @@ pub enum Request {
     ReplaceTwin(ServicePatch, Option<String>),
     /// The same, in one with another change, as [`Request::PatchTwinWith`].
     ReplaceTwinWith(ServicePatch, Option<String>, Box<Change>),
+    /// Change the digital twin, if the twin has this etag.
+    PatchDigitalTwin(DigitalPatch, Option<String>),
+    /// Make the twin what the configurations say, known at least up to this revision; in one with
+    /// another change, which touches nothing of the device's own. Refused as `Busy` where this node
+    /// knows only earlier ones.
+    Configure(u64, Box<Change>),
     /// End the session of a connection that the node with this document held, and lost.
     Repair(DocumentRef),
 }

@@ -169,7 +169,9 @@ impl Job {
                 Request::PatchTwin(..)
                 | Request::PatchTwinWith(..)
                 | Request::ReplaceTwin(..)
-                | Request::ReplaceTwinWith(..) => &[Slot::Identity, Slot::Session, Slot::Twin],
+                | Request::ReplaceTwinWith(..)
+                | Request::PatchDigitalTwin(..)
+                | Request::Configure(..) => &[Slot::Identity, Slot::Session, Slot::Twin],
                 Request::Repair(_) if needs_twin(routing, EventSource::ConnectionState) => {
                     &[Slot::Identity, Slot::Session, Slot::Twin]
                 }

@@ -15,6 +15,7 @@
 
 mod cache;
 mod calls;
+mod configure;
 mod decide;
 mod effect;
 pub(crate) mod events;
@@ -42,7 +43,9 @@ use self::follow::Following;
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
 use self::room::Room;
+pub(crate) use self::staging::is_hint;
 pub use self::staging::{Staged, Staging};
+use crate::configuration::Deployed;
 use crate::delivery::Mailbox;
 use crate::error::CloseReason;
 use crate::frame::{Inbound, Interest, Outbound, Subscriptions};
@@ -66,6 +69,8 @@ pub struct Setup {
     pub partitions: u16,
     /// Where events go.
     pub routing: Arc<Routing>,
+    /// The configurations in force.
+    pub configurations: Arc<Deployed>,
 }
 
 /// A live connection.
@@ -118,6 +123,8 @@ pub struct Device {
     mute_posts: bool,
     /// The job in hand has met a full queue whose oldest items give way.
     room: Option<Box<Room>>,
+    /// The job in hand has met a full queue of twins to configure.
+    mute_configuring: bool,
 }
 
 /// How long after a failed claim the next is tried.
@@ -148,6 +155,7 @@ impl Device {
             mute_feedback: false,
             mute_posts: false,
             room: None,
+            mute_configuring: false,
         }
     }
 
@@ -158,7 +166,8 @@ impl Device {
         Change::new().append(partition, now, events)
     }
 
-    /// From now on events go elsewhere. What was decided before stays.
+    /// From now on events go elsewhere, or there are other configurations. What was decided before
+    /// stays.
     pub(crate) fn configure(&mut self, setup: Arc<Setup>) {
         self.setup = setup;
     }

@@ -197,6 +197,12 @@ impl Device {
                 }
             };
         }
+        if queue.kind == QueueKind::Configure {
+            // A sweep finds the twin. It was changed in place.
+            self.documents.forget();
+            (self.mute_configuring, self.again) = (true, true);
+            return self.jobs.push_front(job);
+        }
         let Some(job) = self.make_room(job, queue, None, fx) else { return };
         // No room for the feedback: the message goes all the same.
         self.mute_feedback = true;

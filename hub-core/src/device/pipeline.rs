@@ -67,6 +67,7 @@ impl Device {
                 self.mute_feedback = false;
                 self.mute_posts = false;
                 self.room = None;
+                self.mute_configuring = false;
             }
             self.decide(job, fx);
             self.fresh = false;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Setup;
 use super::cache::{Documents, Slot};
-use super::events::twin_changed;
+use super::events::{Digital, retargeted, twin_changed};
 use super::room::Room;
 use crate::delivery;
 use crate::envelope::Message;
@@ -42,11 +42,11 @@ pub struct Staged<T> {
 }
 
 impl<T> Staged<T> {
-    /// The same without telling other nodes: for when an inbox is full. They find it by polling.
+    /// The same without telling other nodes, and without a sign that configurations are to be
+    /// applied: for when their queue is full. They find it by themselves.
     #[must_use]
     pub fn quiet(mut self) -> Self {
-        let is_post = |op: &Op| matches!(op, Op::Push(push) if push.queue.kind == QueueKind::Inbox);
-        self.change = self.change.without(is_post);
+        self.change = self.change.without(is_hint);
         self
     }
 }
@@ -126,11 +126,13 @@ impl Staging {
             return Err(HubError::not_found(of));
         };
         let mut then = twin.clone();
+        let digital = Digital::before(&self.setup, of, documents.session.get(), twin);
         let changed = then.patch(patch, if_match, self.now, &self.setup.limits)?;
         if changed.is_empty() {
             return Ok(Staged { change: Change::new().require(&guard), then });
         }
-        let event = twin_changed(&self.setup, of, Some(twin), &changed, &then);
+        let told = twin_changed(&self.setup, of, Some(twin), &changed, digital, &then);
+        let found = retargeted(&self.setup, of, &mut then, false);
         let mut change = Change::new().replace(&guard, then.encode());
         if let Some(notice) = changed.desired_notice() {
             let generation = identity.generation();
@@ -139,7 +141,7 @@ impl Staging {
                 Post::Desired(of, during, notice.version, notice.body)
             });
         }
-        Ok(Staged { change: change.and(event), then })
+        Ok(Staged { change: change.and(found).and(told), then })
     }
 
     /// Tells the node that holds the connection, and holds only as long as that one does.
@@ -163,6 +165,12 @@ impl Staging {
             }
         }
     }
+}
+
+/// Whether a step is a sign for somebody who would find by himself what it tells of.
+pub(crate) fn is_hint(op: &Op) -> bool {
+    let kinds = [QueueKind::Inbox, QueueKind::Configure];
+    matches!(op, Op::Push(push) if kinds.contains(&push.queue.kind))
 }
 
 fn documents(read: Vec<Option<Record>>) -> Result<Documents, HubError> {

@@ -5,42 +5,67 @@ use bytes::Bytes;
 use super::Device;
 use super::cache::Cached;
 use super::effect::{Answer, Effects};
-use super::events::{before_write, twin_changed};
+use super::events::{Digital, before_write, retargeted, twin_changed};
 use super::input::Request;
 use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
 use crate::frame::{Interest, Outbound};
 use crate::id::{CallId, LinkId, Tag};
 use crate::inbox::{Connection, Post};
+use crate::limits::Limits;
 use crate::store::{Change, Key};
-use crate::twin::{Patch, ServicePatch, TwinChange};
+use crate::time::Timestamp;
+use crate::twin::{DigitalPatch, Patch, ServicePatch, Twin, TwinChange};
 
-/// How a back end writes a twin.
+/// What a back end writes to a twin.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Way {
-    Patch,
+pub(super) enum Write {
+    Patch(ServicePatch),
     /// In one with another change.
-    PatchWith(Box<Change>),
-    Replace,
+    PatchWith(ServicePatch, Box<Change>),
+    Replace(ServicePatch),
     /// The same for a replacement.
-    ReplaceWith(Box<Change>),
+    ReplaceWith(ServicePatch, Box<Change>),
+    Digital(DigitalPatch),
 }
 
-impl Way {
-    fn request(self, patch: ServicePatch, if_match: Option<String>) -> Request {
+impl Write {
+    fn request(self, if_match: Option<String>) -> Request {
         match self {
-            Self::Patch => Request::PatchTwin(patch, if_match),
-            Self::PatchWith(also) => Request::PatchTwinWith(patch, if_match, also),
-            Self::Replace => Request::ReplaceTwin(patch, if_match),
-            Self::ReplaceWith(also) => Request::ReplaceTwinWith(patch, if_match, also),
+            Self::Patch(patch) => Request::PatchTwin(patch, if_match),
+            Self::PatchWith(patch, also) => Request::PatchTwinWith(patch, if_match, also),
+            Self::Replace(patch) => Request::ReplaceTwin(patch, if_match),
+            Self::ReplaceWith(patch, also) => Request::ReplaceTwinWith(patch, if_match, also),
+            Self::Digital(patch) => Request::PatchDigitalTwin(patch, if_match),
         }
     }
 
     fn also(&self) -> Option<&Change> {
         match self {
-            Self::PatchWith(also) | Self::ReplaceWith(also) => Some(also),
-            Self::Patch | Self::Replace => None,
+            Self::PatchWith(_, also) | Self::ReplaceWith(_, also) => Some(also),
+            Self::Patch(_) | Self::Replace(_) | Self::Digital(_) => None,
         }
+    }
+
+    fn apply(
+        &self,
+        twin: &mut Twin,
+        etag: Option<&str>,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> Result<TwinChange, HubError> {
+        Ok(match self {
+            Self::Patch(patch) | Self::PatchWith(patch, _) => {
+                twin.patch(patch, etag, now, limits)?
+            }
+            Self::Replace(content) | Self::ReplaceWith(content, _) => {
+                twin.replace(content, etag, now, limits)?
+            }
+            Self::Digital(patch) => {
+                let patch = patch.resolve(twin, limits)?;
+                twin.patch(&patch, etag, now, limits)?
+            }
+        })
     }
 }
 
@@ -66,9 +91,11 @@ impl Device {
             }
             return;
         }
+        let known = self.documents.session.get();
         let Cached::Known(_, twin) = &mut self.documents.twin else { return };
         let limits = &self.setup.limits;
         let before = before_write(&self.setup, twin);
+        let digital = Digital::before(&self.setup, &self.address, known, twin);
         let changed = Patch::parse(patch, limits)
             .and_then(|parsed| twin.report(&parsed, *if_version, self.now, limits));
         match changed {
@@ -76,10 +103,17 @@ impl Device {
                 // The twin is changed in place; until the outcome is known nobody reads it,
                 // and a refusal forgets it.
                 let after = After::Reported { version: twin.reported_version() };
+                let told = twin_changed(
+                    &self.setup,
+                    &self.address,
+                    before.as_ref(),
+                    &change,
+                    digital,
+                    twin,
+                );
+                let found = retargeted(&self.setup, &self.address, twin, self.mute_configuring);
                 let write = Change::new().require(&session).replace(&guard, twin.encode());
-                let event =
-                    twin_changed(&self.setup, &self.address, before.as_ref(), &change, twin);
-                self.write(job, write.and(event), after, fx);
+                self.write(job, write.and(found).and(told), after, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {
@@ -138,65 +172,75 @@ impl Device {
     pub(super) fn write_twin(
         &mut self,
         call: CallId,
-        patch: ServicePatch,
+        what: Write,
         if_match: Option<String>,
-        way: Way,
         fx: &mut Effects,
     ) {
         let guard = self.documents.twin.at(Key::twin(&self.address));
+        let known = self.documents.session.get();
         let (Cached::Known(_, twin), Some(guard), Some(identity)) =
             (&mut self.documents.twin, guard, self.documents.identity.get())
         else {
-            return self.not_found(call, way.request(patch, if_match), fx);
+            return self.not_found(call, what.request(if_match), fx);
         };
         let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
-        let etag = if_match.as_deref();
         let before = before_write(&self.setup, twin);
-        let result = match way {
-            Way::Replace | Way::ReplaceWith(_) => twin.replace(&patch, etag, now, limits),
-            Way::Patch | Way::PatchWith(_) => twin.patch(&patch, etag, now, limits),
-        };
-        match result {
+        let digital = Digital::before(&self.setup, &self.address, known, twin);
+        match what.apply(twin, if_match.as_deref(), now, limits) {
             Ok(change) if !change.is_empty() => {
-                let notice = notice_of(&change);
-                let event =
-                    twin_changed(&self.setup, &self.address, before.as_ref(), &change, twin);
-                let mut write = Change::new().replace(&guard, twin.encode());
-                if let Some((version, patch)) = notice.clone() {
-                    write = self.require_session(write);
-                    write = self.tell(write, |of, epoch| {
-                        Post::Desired(of, Connection { generation, epoch }, version, patch)
-                    });
-                }
-                if let Some(also) = way.also() {
-                    write = write.and(also.clone());
-                }
-                let after = After::TwinWritten { notice };
-                let request = way.request(patch, if_match);
-                self.write(Job::Ask { call, request }, write.and(event), after, fx);
+                let told = twin_changed(
+                    &self.setup,
+                    &self.address,
+                    before.as_ref(),
+                    &change,
+                    digital,
+                    twin,
+                );
+                let found = retargeted(&self.setup, &self.address, twin, self.mute_configuring);
+                let also = what.also().cloned().unwrap_or_default();
+                let write = Change::new().replace(&guard, twin.encode());
+                let write = write.and(also).and(found).and(told);
+                let job = Job::Ask { call, request: what.request(if_match) };
+                self.write_and_tell(job, write, notice_of(&change), generation, fx);
             }
             // Nothing will be written, so no guard would tell that this is outdated.
             _ if !self.fresh => {
                 self.documents.forget();
-                let request = way.request(patch, if_match);
-                self.jobs.push_front(Job::Ask { call, request });
+                self.jobs.push_front(Job::Ask { call, request: what.request(if_match) });
             }
             Ok(_) => {
-                let Some(also) = way.also().cloned() else {
+                let Some(also) = what.also().cloned() else {
                     return fx.answer(call, Answer::Twin(twin.clone()));
                 };
                 // The twin is written as it is: its guard is what says that it is still there.
                 let write = Change::new().replace(&guard, twin.encode()).and(also);
-                let request = way.request(patch, if_match);
-                let after = After::TwinWritten { notice: None };
-                self.write(Job::Ask { call, request }, write, after, fx);
+                let job = Job::Ask { call, request: what.request(if_match) };
+                self.write_and_tell(job, write, None, generation, fx);
             }
-            Err(error) => fx.fail(call, error.into()),
+            Err(error) => fx.fail(call, error),
         }
+    }
+
+    /// Writes a twin, and tells the device of what was written, wherever that is connected.
+    pub(super) fn write_and_tell(
+        &mut self,
+        job: Job,
+        mut write: Change,
+        notice: Option<(u64, Bytes)>,
+        generation: u64,
+        fx: &mut Effects,
+    ) {
+        if let Some((version, patch)) = notice.clone() {
+            write = self.require_session(write);
+            write = self.tell(write, |of, epoch| {
+                Post::Desired(of, Connection { generation, epoch }, version, patch)
+            });
+        }
+        self.write(job, write, After::TwinWritten { notice }, fx);
     }
 }
 
-fn notice_of(change: &TwinChange) -> Option<(u64, Bytes)> {
+pub(super) fn notice_of(change: &TwinChange) -> Option<(u64, Bytes)> {
     change.desired_notice().map(|notice| (notice.version, notice.body))
 }

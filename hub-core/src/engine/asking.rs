@@ -146,6 +146,10 @@ impl Finish for Shard {
         }
     }
 
+    fn to_configure(&self) {
+        self.core.configurations_changed.notify_waiters();
+    }
+
     fn fatal(&self, error: &StoreError) {
         self.core.fail(error);
         self.give_up();

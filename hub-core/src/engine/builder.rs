@@ -276,6 +276,7 @@ impl HubBuilder {
             node,
             partitions: self.partitions,
             routing: routing.clone(),
+            configurations: Arc::default(),
         });
         let core = Arc::new(Core::new(Parts {
             store: self.store,
@@ -327,6 +328,15 @@ fn check(limits: &Limits) -> Result<(), BuildError> {
     }
     if limits.job_retry_every.is_zero() {
         return Err(BuildError::Limit("job_retry_every", "must not be zero"));
+    }
+    if limits.configuration_page_max == 0
+        || limits.configuration_page_max > limits.configuration_backlog_max
+    {
+        let message = "must be at least 1 and at most configuration_backlog_max";
+        return Err(BuildError::Limit("configuration_page_max", message));
+    }
+    if limits.configuration_sweep_every.is_zero() {
+        return Err(BuildError::Limit("configuration_sweep_every", "must not be zero"));
     }
     if limits.endpoint_tenure <= limits.endpoint_timeout {
         return Err(BuildError::Limit("endpoint_tenure", "must be longer than endpoint_timeout"));

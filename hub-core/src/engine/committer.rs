@@ -26,7 +26,7 @@ use super::meter::{Began, Load, Meter, Waits};
 use crate::id::{LinkId, Tag};
 use crate::limits::Limits;
 use crate::route::outbox;
-use crate::store::{Batch, BatchId, Change, Op, Outcome, Store, StoreError};
+use crate::store::{Batch, BatchId, Change, Op, Outcome, QueueKind, Store, StoreError};
 
 /// Who is told what became of a change.
 pub(crate) enum Done {
@@ -83,6 +83,8 @@ pub(crate) trait Finish: Send + Sync + 'static {
     fn finish(self: &Arc<Self>, answered: impl Iterator<Item = (Done, Outcome)>);
     /// Entries were appended; some of them to the outbox.
     fn appended(&self, outbox: bool);
+    /// Twins wait for configurations to be applied.
+    fn to_configure(&self);
     /// The store cannot be used any more.
     fn fatal(&self, error: &StoreError);
     /// The store does not answer (`true`), or does again.
@@ -265,13 +267,15 @@ impl Committer {
     }
 }
 
-/// What a batch appends to.
+/// Where a batch adds what somebody waits for.
 #[derive(Clone, Copy, Default)]
 struct Appends {
     /// To any log.
     any: bool,
     /// To the outbox.
     outbox: bool,
+    /// To the queue of twins to configure.
+    to_configure: bool,
 }
 
 impl Appends {
@@ -279,9 +283,15 @@ impl Appends {
         let mut appends = Self::default();
         // Events of the hub's own stand behind the change of which they tell.
         for op in changes.iter().flat_map(Change::ops) {
-            if let Op::Append(partition, ..) = op {
-                appends.any = true;
-                appends.outbox |= outbox::contains(*partition);
+            match op {
+                Op::Append(partition, ..) => {
+                    appends.any = true;
+                    appends.outbox |= outbox::contains(*partition);
+                }
+                Op::Push(push) if push.queue.kind == QueueKind::Configure => {
+                    appends.to_configure = true;
+                }
+                _ => {}
             }
         }
         appends

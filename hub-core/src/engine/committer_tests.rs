@@ -135,6 +135,8 @@ impl Finish for Told {
         self.appended.fetch_add(1, Ordering::SeqCst);
     }
 
+    fn to_configure(&self) {}
+
     fn fatal(&self, _: &StoreError) {
         self.fatal.fetch_add(1, Ordering::SeqCst);
     }

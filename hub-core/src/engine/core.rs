@@ -1,7 +1,7 @@
 //! What all parts of one hub share.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast};
@@ -17,6 +17,7 @@ use super::routing::Router;
 use super::slots::Slots;
 use super::throttle::Throttle;
 use crate::blob::BlobStore;
+use crate::configuration::Deployed;
 use crate::device::{LifecycleKind, Setup};
 use crate::error::{CloseReason, DisconnectCause};
 use crate::id::{Address, Epoch, LinkId};
@@ -49,6 +50,12 @@ pub(crate) struct Core {
     pub(crate) files_ready: Notify,
     /// A job was asked for, or cancelled.
     pub(crate) jobs_changed: Notify,
+    /// The configurations have changed, or twins wait for them.
+    pub(crate) configurations_changed: Notify,
+    /// How many more twins this node may apply configurations to.
+    pub(crate) configuration_slots: Arc<Semaphore>,
+    /// The configurations in force, as this node knows them.
+    deployed: RwLock<Arc<Deployed>>,
     /// How many more devices jobs may work on.
     pub(crate) job_slots: Arc<Semaphore>,
     /// Where devices upload to, if anywhere.
@@ -105,6 +112,8 @@ impl Core {
             .unwrap_or_else(|| Arc::new(Scan::new(parts.store.clone(), limits.list_page_max)));
         let in_flight = limits.queries_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
         let job_slots = limits.job_devices_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
+        let configuration_slots =
+            limits.configuration_twins_in_flight_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             lifecycle: broadcast::Sender::new(limits.lifecycle_buffer.max(1)),
             outcomes: Outcomes::new(limits.outcomes_waiting_max),
@@ -128,6 +137,9 @@ impl Core {
             feedback_ready: Notify::new(),
             files_ready: Notify::new(),
             jobs_changed: Notify::new(),
+            configurations_changed: Notify::new(),
+            configuration_slots: Arc::new(Semaphore::new(configuration_slots)),
+            deployed: RwLock::default(),
             job_slots: Arc::new(Semaphore::new(job_slots)),
             blobs: parts.blobs,
             failure: Notify::new(),
@@ -204,8 +216,21 @@ impl Core {
         self.degraded.load(Ordering::SeqCst)
     }
 
+    /// The configurations in force, as this node knows them.
+    pub(crate) fn deployed(&self) -> Arc<Deployed> {
+        self.deployed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// These configurations are in force, unless later ones are.
+    pub(crate) fn deploy(&self, deployed: &Arc<Deployed>) {
+        let mut slot = self.deployed.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.revision() < deployed.revision() {
+            *slot = deployed.clone();
+        }
+    }
+
     pub(crate) fn policies(&self) -> Arc<Policies> {
-        self.policies.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.policies.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::core::Core;
 use super::hub::Hub;
+use crate::device::is_hint;
 use crate::error::HubError;
 use crate::id::{Address, NodeId};
 use crate::inbox::Post;
 use crate::session::Session;
-use crate::store::{Change, DocumentRef, Key, Op, Outcome, QueueKind, Record};
+use crate::store::{Change, DocumentRef, Key, Outcome, QueueKind, Record};
 
 /// Where an identity is connected, as it was read.
 pub(super) struct Holder<'a> {
@@ -58,16 +59,13 @@ impl Hub {
     pub(super) async fn commit_post(&self, of: &Address, change: Change) -> Result<bool, HubError> {
         match self.commit(of, change.clone()).await? {
             Outcome::Committed(_) => Ok(true),
-            Outcome::Full(queue) if queue.kind == QueueKind::Inbox => {
-                let quiet = without_posts(&change);
+            Outcome::Full(queue)
+                if matches!(queue.kind, QueueKind::Inbox | QueueKind::Configure) =>
+            {
+                let quiet = change.without(is_hint);
                 Ok(matches!(self.commit(of, quiet).await?, Outcome::Committed(_)))
             }
             _ => Ok(false),
         }
     }
-}
-
-fn without_posts(change: &Change) -> Change {
-    let is_post = |op: &Op| matches!(op, Op::Push(push) if push.queue.kind == QueueKind::Inbox);
-    change.without(is_post)
 }

@@ -8,7 +8,7 @@ use super::hub::Hub;
 use crate::blob::BlobName;
 use crate::frame::{Inbound, Interest};
 use crate::hello::{Grant, Hello, Refusal};
-use crate::id::{Address, JobId};
+use crate::id::{Address, ConfigurationId, JobId};
 use crate::security::{Principal, admit_device, admit_service};
 use crate::store::{Ask, Key, Record};
 
@@ -141,6 +141,10 @@ pub enum Action<'a> {
     ReadJobs,
     /// Ask for this job, or cancel it. What it does to each device is not asked again.
     WriteJob(&'a JobId),
+    /// Look at configurations, or try their queries.
+    ReadConfigurations,
+    /// Make, change or remove this configuration. What it does to each twin is not asked again.
+    WriteConfiguration(&'a ConfigurationId),
     /// Look at routes and endpoints, or try a route.
     ReadRouting,
     /// Read identities.

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::builder::HubBuilder;
 use super::bulk;
+use super::configurations;
 use super::core::Core;
 use super::jobs;
 use super::lifecycle::LifecycleEvents;
@@ -121,8 +122,8 @@ impl Hub {
         let hub = Self { inner, _owner: Some(owner) };
         let workers = routing::start(&hub);
         lock(&hub.inner.workers).extend(workers);
-        let jobs = [jobs::start(&hub), bulk::start(&hub)];
-        lock(&hub.inner.workers).extend(jobs);
+        let workers = [jobs::start(&hub), bulk::start(&hub), configurations::start(&hub)];
+        lock(&hub.inner.workers).extend(workers);
         hub
     }
 
@@ -160,8 +161,9 @@ impl Hub {
     #[must_use]
     pub fn staging(&self) -> Staging {
         let core = self.core();
-        // Routes may have been set since the start.
-        let setup = Setup { routing: core.router.table(), ..Setup::clone(&core.setup) };
+        // Routes and configurations may have been set since the start.
+        let (routing, configurations) = (core.router.table(), core.deployed());
+        let setup = Setup { routing, configurations, ..Setup::clone(&core.setup) };
         Staging::new(Arc::new(setup), self.now())
     }
 

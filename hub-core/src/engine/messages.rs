@@ -21,7 +21,7 @@ use crate::method::{MethodCall, MethodReply};
 use crate::quota::{self, Operation};
 use crate::store::{Ask, Change, Outcome, QueueId, Record};
 use crate::time::Timestamp;
-use crate::twin::{ServicePatch, Twin};
+use crate::twin::{DigitalPatch, ServicePatch, Twin};
 
 /// A message that the hub has accepted. It is durable; awaiting this tells how its life ended.
 ///
@@ -262,6 +262,21 @@ impl Hub {
         if_match: Option<&str>,
     ) -> Result<Twin, HubError> {
         let request = Request::ReplaceTwin(content, if_match.map(str::to_owned));
+        self.write_twin(of, request).await
+    }
+
+    /// Changes the digital twin of a device: its desired properties, as a JSON patch names them; else
+    /// as [`Hub::patch_twin`].
+    ///
+    /// # Errors
+    /// As [`Hub::patch_twin`]; also `DigitalTwinPathInvalid` for what is not there.
+    pub async fn patch_digital_twin(
+        &self,
+        of: &Address,
+        patch: DigitalPatch,
+        if_match: Option<&str>,
+    ) -> Result<Twin, HubError> {
+        let request = Request::PatchDigitalTwin(patch, if_match.map(str::to_owned));
         self.write_twin(of, request).await
     }
 

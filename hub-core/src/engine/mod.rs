@@ -17,6 +17,7 @@ mod builder;
 mod bulk;
 mod clock;
 mod committer;
+mod configurations;
 mod core;
 mod device_client;
 mod events;
@@ -57,6 +58,7 @@ pub use self::bulk::{
     ExportJobSpec, ExportOptions, ImportJobSpec, ImportResult, Imported, RegistryJobs,
 };
 pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::configurations::{ConfigurationState, Configurations, MetricState, QueryTrial};
 pub use self::device_client::{DeviceClient, DeviceEvent};
 pub use self::events::{Cursor, EventReader, PartitionInfo, Position, check_group};
 pub use self::feedback::{FeedbackBatch, FeedbackReceiver};

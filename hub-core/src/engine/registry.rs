@@ -189,8 +189,11 @@ impl Registry<'_> {
     ) -> Change {
         let address = identity.address();
         let twin = content.and_then(|content| content.twin(context.now, context.limits).ok());
-        let twin = twin.unwrap_or_else(|| Twin::new(context.now));
-        Change::new()
+        let mut twin = twin.unwrap_or_else(|| Twin::new(context.now));
+        let core = self.hub.core();
+        let found = core.deployed().retarget(address, &mut twin, &core.limits);
+        found
+            .map_or_else(Change::new, |push| Change::new().push(push))
             .create(Key::identity(address), identity.encode())
             .create(Key::twin(address), twin.encode())
             .clear(QueueId::mailbox(address))

@@ -20,6 +20,7 @@ use super::core::Core;
 use super::line::{Line, lock};
 use super::meter::{Ages, Born};
 use super::outcomes::Outcome;
+use crate::configuration::Deployed;
 use crate::device::{Answer, Effects, Input};
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, CallId, LinkId, Partition};
@@ -184,6 +185,11 @@ impl Shard {
     /// From now on its machines see events go by these routes.
     pub(crate) fn configure(&self, routing: &Arc<Routing>) {
         lock(&self.state).node.configure(routing);
+    }
+
+    /// From now on its machines know these configurations.
+    pub(crate) fn deploy(&self, configurations: &Arc<Deployed>) {
+        lock(&self.state).node.deploy(configurations);
     }
 
     pub(crate) fn add_line(&self, line: Arc<Line>) {

@@ -228,6 +228,9 @@ pub(super) fn work_of<'a>(actor: Actor<'_>, action: Action<'a>, bytes: usize) ->
         | Action::WriteJob(_)
         | Action::ReadRegistryJobs
         | Action::WriteRegistryJob => (Operation::Job, None, 1),
+        Action::ReadConfigurations | Action::WriteConfiguration(_) => {
+            (Operation::Configuration, None, 1)
+        }
         _ => return None,
     };
     Some(Work { operation, device, count, blocks })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 // names that collide; at a fifth of the price of the standard hasher.
 use foldhash::{HashMap, HashMapExt};
 
+use crate::configuration::Deployed;
 use crate::device::{Device, Effects, Input, Setup};
 use crate::id::Address;
 use crate::route::Routing;
@@ -70,13 +71,20 @@ impl Node {
 
     /// From now on events go by these routes. Machines are told one by one: it is seldom done.
     pub fn configure(&mut self, routing: &Arc<Routing>) {
-        let Setup { limits, node, partitions, .. } = &*self.setup;
-        self.setup = Arc::new(Setup {
-            limits: limits.clone(),
-            node: node.clone(),
-            partitions: *partitions,
-            routing: routing.clone(),
-        });
+        self.set_up(Setup { routing: routing.clone(), ..Setup::clone(&self.setup) });
+    }
+
+    /// From now on these configurations are in force, unless later ones are. Machines are told one
+    /// by one.
+    pub fn deploy(&mut self, configurations: &Arc<Deployed>) {
+        if self.setup.configurations.revision() > configurations.revision() {
+            return;
+        }
+        self.set_up(Setup { configurations: configurations.clone(), ..Setup::clone(&self.setup) });
+    }
+
+    fn set_up(&mut self, setup: Setup) {
+        self.setup = Arc::new(setup);
         for slot in self.devices.values_mut() {
             slot.device.configure(self.setup.clone());
         }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::ast::{Expr, Reference};
+use super::ast::{Expr, ExprKind, Reference};
 use super::check::check;
-use super::error::ParseError;
+use super::error::{ParseError, ParseErrorKind};
 use super::eval::{Evaluator, Scope};
 use super::lex::Dialect;
 use super::parse::Parser;
@@ -54,6 +54,35 @@ impl Filter {
     #[must_use]
     pub fn expr(&self) -> Option<&Expr> {
         self.expr.as_ref()
+    }
+
+    /// Checks that the condition, whose text this is, looks at such fields only.
+    ///
+    /// # Errors
+    /// [`ParseError`] says where it looks at another one; `expected` says what it may look at.
+    pub fn check_fields(
+        &self,
+        text: &str,
+        expected: &'static str,
+        allowed: impl Fn(&Path) -> bool,
+    ) -> Result<(), ParseError> {
+        let mut other: Option<(usize, String)> = None;
+        if let Some(expr) = &self.expr {
+            expr.visit(&mut |_, inner| {
+                if let ExprKind::Reference(Reference::Column(path)) = &inner.kind
+                    && other.is_none()
+                    && !allowed(path)
+                {
+                    other = Some((inner.at, format!("`{path}`")));
+                }
+            });
+        }
+        match other {
+            None => Ok(()),
+            Some((at, found)) => {
+                Err(ParseError::new(ParseErrorKind::Type, text, at, expected, found))
+            }
+        }
     }
 
     /// Whether a row counts: only if the condition is true, neither false nor undefined. One that

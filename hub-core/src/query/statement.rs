@@ -182,6 +182,39 @@ impl Query {
         })
     }
 
+    /// The query for whole documents that a configuration targets: a condition on devices, `*` for
+    /// all of them, or `FROM devices.modules` with or without `WHERE` and a condition on modules.
+    ///
+    /// # Errors
+    /// As [`Query::parse`].
+    pub fn of_target(text: &str, limits: &Limits) -> Result<Self, ParseError> {
+        let mut parser = Parser::new(text, Dialect::Query, limits)?;
+        if !parser.take_word("from")? {
+            return Self::of_condition(Collection::Devices, text, limits);
+        }
+        let at = parser.at();
+        let mut statement = Statement { parser: &mut parser, limits };
+        let from = statement.collection()?;
+        if from == Collection::Jobs {
+            let expected = "`devices` or `devices.modules`";
+            let (kind, found) = (ParseErrorKind::Syntax, "`devices.jobs`");
+            return Err(ParseError::new(kind, text, at, expected, found));
+        }
+        let filter = if statement.parser.take_word("where")? {
+            Filter::new(statement.condition()?, limits)
+        } else {
+            Filter::all(limits)
+        };
+        if !parser.is_at_end() {
+            return Err(parser.unexpected(match filter.expr() {
+                Some(_) => "an operator or the end",
+                None => "`WHERE` or the end",
+            }));
+        }
+        let (group_by, order_by) = (Vec::new(), Vec::new());
+        Ok(Self { select: Select::All, top: None, from, filter, group_by, order_by })
+    }
+
     /// Whether its rows stand for many documents each.
     #[must_use]
     pub fn is_aggregated(&self) -> bool {

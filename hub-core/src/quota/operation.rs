@@ -27,13 +27,16 @@ pub enum Operation {
     FileUpload,
     /// Jobs are asked for, looked at or cancelled. What a job does to devices is not counted.
     Job,
+    /// Configurations are made, looked at, tried, changed or removed. What a configuration does to
+    /// twins is not counted.
+    Configuration,
     /// A page of a query.
     Query,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Connect,
         Self::TelemetrySend,
         Self::MessageSend,
@@ -44,6 +47,7 @@ impl Operation {
         Self::Registry,
         Self::FileUpload,
         Self::Job,
+        Self::Configuration,
         Self::Query,
     ];
 
@@ -61,12 +65,13 @@ impl Operation {
             Self::Registry => "registry",
             Self::FileUpload => "file_upload",
             Self::Job => "job",
+            Self::Configuration => "configuration",
             Self::Query => "query",
         }
     }
 
     /// Whether it counts against the daily quota of messages. As in Azure, connecting, the registry,
-    /// jobs and asking for queries do not.
+    /// jobs, configurations and asking for queries do not.
     #[must_use]
     pub fn is_metered(self) -> bool {
         matches!(
@@ -95,6 +100,7 @@ impl fmt::Display for Operation {
             Self::Registry => "RegistryOperation",
             Self::FileUpload => "FileUploadInitiation",
             Self::Job => "JobOperation",
+            Self::Configuration => "ConfigurationOperation",
             Self::Query => "Query",
         })
     }

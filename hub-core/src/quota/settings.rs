@@ -122,6 +122,7 @@ impl Quotas {
             (Operation::Registry, minute(each(slow))),
             (Operation::FileUpload, minute(each(slow))),
             (Operation::Job, minute(each(slow))),
+            (Operation::Configuration, minute(each(20))),
             (Operation::Query, minute(each(queries))),
         ]
         .into_iter()

@@ -30,13 +30,15 @@ pub enum Kind {
     Setting = 6,
     /// A job over many devices, or over the registry, by its id.
     Job = 7,
+    /// A configuration of many devices or modules, by its id.
+    Configuration = 8,
     /// What an identity may have of its desired properties, by its address.
     Known = 9,
 }
 
 impl Kind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Identity,
         Self::Twin,
         Self::Session,
@@ -44,6 +46,7 @@ impl Kind {
         Self::Cursor,
         Self::Setting,
         Self::Job,
+        Self::Configuration,
         Self::Known,
     ];
 }
@@ -117,13 +120,15 @@ pub enum QueueKind {
     Job = 8,
     /// Devices of a job: those it has to do with, and those that are done.
     JobDevice = 9,
+    /// Twins that configurations are to be applied to.
+    Configure = 10,
     /// What the writes of a twin have changed, write by write.
     TwinHistory = 11,
 }
 
 impl QueueKind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Mailbox,
         Self::Inbox,
         Self::FeedbackPending,
@@ -133,6 +138,7 @@ impl QueueKind {
         Self::FileNotification,
         Self::Job,
         Self::JobDevice,
+        Self::Configure,
         Self::TwinHistory,
     ];
 }
@@ -193,6 +199,12 @@ impl QueueId {
     #[must_use]
     pub fn jobs() -> Self {
         Self { kind: QueueKind::Job, id: "".into() }
+    }
+
+    /// Twins that configurations are to be applied to.
+    #[must_use]
+    pub fn configure() -> Self {
+        Self { kind: QueueKind::Configure, id: "".into() }
     }
 
     /// The hub's file notifications.

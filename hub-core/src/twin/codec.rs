@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
+use super::configured::Configured;
 use super::document::Twin;
 use super::error::{DecodeError, Path};
 use super::patch::{Member, Members};
@@ -26,7 +27,8 @@ impl Twin {
     /// string in it contains U+0000, which that type refuses). Beside them stand `format`,
     /// `version`, `etag` as a number, and `stamps`: per section `[time, version, {name: …}]` with
     /// the time in milliseconds since 1970, and entries only where a stamp differs from the one
-    /// around it.
+    /// around it. Where configurations have to do with the twin there are also `configurations`, as
+    /// back ends read them, and `configured`, which says more.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         view::text(&StoredTwin(self))
@@ -73,6 +75,7 @@ impl Twin {
             tags: section(stored.tags, &stored.stamps.tags)?,
             desired: section(stored.properties.desired, &stored.stamps.desired)?,
             reported: section(stored.properties.reported, &stored.stamps.reported)?,
+            configured: stored.configured,
         })
     }
 }
@@ -89,6 +92,12 @@ impl Serialize for StoredTwin<'_> {
         map.serialize_entry("tags", &twin.tags)?;
         map.serialize_entry("properties", &DeviceProperties(twin))?;
         map.serialize_entry("stamps", &Stamps(twin))?;
+        if !twin.configured.marks.is_empty() {
+            map.serialize_entry("configurations", &twin.configured.statuses())?;
+        }
+        if twin.configured != Configured::default() {
+            map.serialize_entry("configured", &twin.configured)?;
+        }
         map.end()
     }
 }
@@ -165,6 +174,8 @@ struct Stored<'t> {
     #[serde(borrow)]
     properties: StoredProperties<'t>,
     stamps: StoredStamps,
+    #[serde(default)]
+    configured: Configured,
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 
 use super::change::{ChangeKind, SectionChange, TwinChange};
+use super::configured::Configured;
 use super::error::TwinError;
 use super::patch::{self, Members, Patch, SectionWrite, ServicePatch};
 use super::section::{Section, Stamp};
@@ -61,6 +62,7 @@ pub struct Twin {
     pub(super) tags: Section,
     pub(super) desired: Section,
     pub(super) reported: Section,
+    pub(super) configured: Configured,
 }
 
 impl Twin {
@@ -80,6 +82,7 @@ impl Twin {
             tags: section.clone(),
             desired: section.clone(),
             reported: section,
+            configured: Configured::default(),
         }
     }
 
@@ -124,6 +127,17 @@ impl Twin {
     #[must_use]
     pub fn reported(&self) -> &Section {
         &self.reported
+    }
+
+    /// What configurations have to do with it.
+    #[must_use]
+    pub fn configured(&self) -> &Configured {
+        &self.configured
+    }
+
+    /// Notes what configurations have to do with it. Counts as no write.
+    pub fn set_configured(&mut self, configured: Configured) {
+        self.configured = configured;
     }
 
     /// The device patches its reported properties, if they still have `if_version` or that is not

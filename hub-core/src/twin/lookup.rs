@@ -4,13 +4,15 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
+use super::configured::Configured;
 use super::document::Twin;
 use super::section::{Content, Node, Section, Stamp, Tree};
 use crate::query::{Case, Fields, Path, Step, Value, walk};
 
 impl Fields for Twin {
     /// `tags`, `properties.desired` and `properties.reported` with what is in them, `$version` and
-    /// `$metadata` as back ends read them; `version` and `etag`.
+    /// `$metadata` as back ends read them; `version` and `etag`; `configurations` where some target
+    /// the twin.
     fn value(&self, path: &Path, case: Case) -> Value<'_> {
         let Some((root, rest)) = path.split_first() else { return Value::Missing };
         let is = |name: &str, wanted: &str| {
@@ -33,6 +35,9 @@ impl Fields for Twin {
                 _ => Value::Missing,
             };
         }
+        if is(root, "configurations") {
+            return in_configurations(self.configured(), rest);
+        }
         match rest {
             [] if is(root, "version") => number(self.version),
             [] if is(root, "etag") => Value::Text(self.etag().into()),
@@ -51,6 +56,11 @@ impl Twin {
             ("tags", rest) => return in_tree(&self.tags, rest),
             ("version", []) => Json::from(self.version),
             ("etag", []) => Json::from(self.etag()),
+            ("configurations", rest) => {
+                let marks = Some(self.configured()).filter(|all| !all.marks.is_empty())?;
+                let whole = serde_json::to_value(marks.statuses()).ok()?;
+                return walk(&whole, rest, Case::Exact).cloned();
+            }
             ("properties", [Step::Member(_), Step::Member(name), ..]) if !name.starts_with('$') => {
                 let [Step::Member(section), rest @ ..] = rest else { return None };
                 return match &**section {
@@ -67,6 +77,20 @@ impl Twin {
             _ => return None,
         };
         Some(found)
+    }
+}
+
+/// `configurations.[[id]].status`.
+fn in_configurations<'t>(configured: &Configured, steps: &[Step]) -> Value<'t> {
+    let mark = |name: &str| configured.mark(name);
+    match steps {
+        [] if configured.marks.is_empty() => Value::Missing,
+        [] => Value::Object,
+        [Step::Member(id)] => mark(id).map_or(Value::Missing, |_| Value::Object),
+        [Step::Member(id), Step::Member(name)] if &**name == "status" => {
+            mark(id).map_or(Value::Missing, |mark| Value::Text(mark.status().into()))
+        }
+        _ => Value::Missing,
     }
 }
 
@@ -165,7 +189,7 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
     use crate::time::Timestamp;
-    use crate::twin::{Patch, ServicePatch};
+    use crate::twin::{Mark, Patch, ServicePatch};
 
     fn twin() -> Twin {
         let (limits, now) = (Limits::default(), Timestamp::from_millis(1_772_000_000_000));
@@ -176,6 +200,9 @@ mod tests {
         twin.patch(&write, None, now, &limits).unwrap();
         let report = Patch::parse(br#"{"v":"1"}"#, &limits).unwrap();
         twin.report(&report, None, now, &limits).unwrap();
+        let mark = |id: &str, applied| Mark { id: id.into(), instance: 1, applied };
+        let marks = vec![mark("c1", false), mark("c-2", true)];
+        twin.set_configured(Configured { revision: 1, marks, ..Configured::default() });
         twin
     }
 
@@ -204,6 +231,7 @@ mod tests {
             "properties": twin.service_properties(),
             "version": twin.version(),
             "etag": twin.etag(),
+            "configurations": twin.configured().statuses(),
         });
         let mut seen = Vec::new();
         paths(&whole, &mut Vec::new(), &mut seen);

@@ -16,6 +16,7 @@
 //! | [`Twin::report`] | version of `reported` | version, version of `reported` |
 //! | [`Twin::patch`], [`Twin::replace`] of tags | etag | version, etag |
 //! | the same of desired properties | etag | version, etag, version of `desired` |
+//! | [`Twin::set_configured`] | none | none |
 //!
 //! A patch merges as JSON Merge Patch does, with three additions: a null is never stored, not even
 //! inside a member that is new; a null inside an array is refused; an object in the patch makes the
@@ -39,7 +40,9 @@
 
 mod change;
 mod codec;
+mod configured;
 mod cursor;
+mod digital;
 mod document;
 mod error;
 mod history;
@@ -57,6 +60,8 @@ mod view;
 mod tests;
 
 pub use change::{ChangeKind, DesiredNotice, TwinChange};
+pub use configured::{Configured, Held, Mark, Statuses};
+pub use digital::{DigitalPatch, DigitalPatchError, digital_changes};
 pub use document::{SectionName, Twin};
 pub use error::{DecodeError, TwinError};
 pub use history::{TwinVersion, Writer, twin_at_time, twin_at_version};

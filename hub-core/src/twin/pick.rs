@@ -42,7 +42,7 @@ struct Branch {
 
 impl TwinPaths {
     /// The paths of values that stand in the text of a stored twin as back ends read them: in `tags`,
-    /// `properties.desired` and `properties.reported`, their `$version`, and `version`. None if one
+    /// `properties.desired` and `properties.reported`, their `$version`, `version` and `configurations`. None if one
     /// of the paths leads elsewhere (to metadata, or whole properties) or is deeper than twins are:
     /// [`Twin::decode`] is for those.
     ///
@@ -119,7 +119,7 @@ impl TwinPaths {
 /// Whether what back ends read at a path is what stands there in the text.
 fn stands_in_text(path: &Path) -> bool {
     match path.split_first() {
-        Some(("tags" | "version", _)) => true,
+        Some(("tags" | "version" | "configurations", _)) => true,
         Some(("properties", [Step::Member(section), Step::Member(name), ..])) => {
             matches!(&**section, "desired" | "reported") && &**name != "$metadata"
         }

@@ -197,7 +197,8 @@ impl Rig {
 pub(crate) fn machine(node: &str, limits: &Limits, address: &Address) -> Device {
     let node = NodeId::new(node).unwrap();
     let (limits, routing) = (limits.clone(), Arc::default());
-    let setup = Setup { limits, node, partitions: 1, routing };
+    let configurations = Arc::default();
+    let setup = Setup { limits, node, partitions: 1, routing, configurations };
     Device::new(Arc::new(setup), address.clone())
 }
 

@@ -271,8 +271,9 @@ impl World {
             .map(|index| {
                 let id = NodeId::new(&format!("n{index}")).unwrap();
                 let (limits, node) = (limits.clone(), id.clone());
-                let routing = Arc::default();
-                let setup = Setup { limits, node, partitions: PARTITIONS, routing };
+                let (routing, configurations) = (Arc::default(), Arc::default());
+                let partitions = PARTITIONS;
+                let setup = Setup { limits, node, partitions, routing, configurations };
                 SimNode::new(index, id, Arc::new(setup))
             })
             .collect();

@@ -1,5 +1,6 @@
 //! The JSON documents of the routes.
 
+pub(crate) mod configuration;
 pub(crate) mod event;
 pub(crate) mod identity;
 pub(crate) mod job;

@@ -43,6 +43,9 @@ impl Serialize for TwinJson<'_> {
         if !parents.is_empty() {
             map.serialize_entry("parentScopes", &parents)?;
         }
+        if !twin.configured().marks.is_empty() {
+            map.serialize_entry("configurations", &twin.configured().statuses())?;
+        }
         map.serialize_entry("tags", twin.tags())?;
         map.end()
     }

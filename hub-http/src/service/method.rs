@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::StatusCode;
 use hub_core::engine::Action;
 use hub_core::error::{ErrorKind, HubError};
+use hub_core::id::Address;
 use hub_core::limits::Limits;
 use hub_core::method::{MethodCall, MethodReply};
 use hub_core::security::Right;
@@ -75,26 +77,36 @@ async fn invoke(mut call: Call) -> Answer {
     let waits = Waits::of(&request, call.limits()).map_err(|p| p.nested(None))?;
     let method = request.method_name.as_deref().unwrap_or("");
     let payload = request.payload.map_or("null", RawValue::get);
+    let payload = Bytes::copy_from_slice(payload.as_bytes());
+    let reply = invoke_within(&call, &address, method, payload, &waits).await?;
+    Ok(respond::json_text(StatusCode::OK, answer(&reply).into()))
+}
+
+/// Calls a method within a time of which the wait for its turn is a part.
+pub(super) async fn invoke_within(
+    call: &Call,
+    address: &Address,
+    name: &str,
+    payload: Bytes,
+    waits: &Waits,
+) -> Result<MethodReply, Problem> {
     let began = Instant::now();
-    call.allow_bytes(Action::InvokeMethod(&address, method), payload.len()).await?;
+    call.allow_bytes(Action::InvokeMethod(address, name), payload.len()).await?;
     // What was spent on waiting for its turn is not there for waiting for the answer.
     let patience = waits.patience().checked_sub(began.elapsed()).filter(|left| *left >= EARLY);
     let Some(patience) = patience else {
         let message = "the time of the call was over before its turn came";
         return Err(HubError::new(ErrorKind::Throttled, message).into());
     };
-    let method = MethodCall::new(method)
-        .with_payload(payload.to_owned())
+    let method = MethodCall::new(name)
+        .with_payload(payload)
         .with_response_timeout(patience)
         .when_online_within(waits.connect);
-    match call.hub().invoke(&address, method).await {
-        Ok(reply) => Ok(respond::json_text(StatusCode::OK, answer(&reply).into())),
-        Err(error) => Err(problem(error, &waits)),
-    }
+    call.hub().invoke(address, method).await.map_err(|error| problem(error, waits))
 }
 
 /// How long to wait, for what.
-struct Waits {
+pub(super) struct Waits {
     response: Duration,
     connect: Duration,
 }
@@ -106,6 +118,17 @@ impl Waits {
     }
 
     fn of(request: &Request<'_>, limits: &Limits) -> Result<Self, Problem> {
+        let (response, connect) =
+            (request.response_timeout_in_seconds, request.connect_timeout_in_seconds);
+        Self::new(response, connect, limits)
+    }
+
+    /// Of seconds; what is absent is as usual.
+    pub(super) fn new(
+        response: Option<u64>,
+        connect: Option<u64>,
+        limits: &Limits,
+    ) -> Result<Self, Problem> {
         let check =
             |name: &str, given: Option<u64>, default: Duration, min: Duration, max: Duration| {
                 let wait = given.map_or(default, Duration::from_secs);
@@ -120,14 +143,14 @@ impl Waits {
         Ok(Self {
             response: check(
                 "responseTimeoutInSeconds",
-                request.response_timeout_in_seconds,
+                response,
                 limits.method_response_timeout_default,
                 limits.method_response_timeout_min,
                 limits.method_response_timeout_max,
             )?,
             connect: check(
                 "connectTimeoutInSeconds",
-                request.connect_timeout_in_seconds,
+                connect,
                 Duration::ZERO,
                 Duration::ZERO,
                 limits.method_connect_timeout_max,

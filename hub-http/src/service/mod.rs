@@ -2,6 +2,8 @@
 
 pub(crate) mod bulk;
 pub(crate) mod c2d;
+pub(crate) mod configurations;
+pub(crate) mod digital_twins;
 pub(crate) mod events;
 pub(crate) mod feedback;
 pub(crate) mod files;

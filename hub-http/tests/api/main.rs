@@ -9,8 +9,10 @@
 mod bulk;
 mod c2d;
 mod client;
+mod configurations;
 mod description;
 mod device;
+mod digital_twins;
 mod embedded;
 mod events;
 mod feedback;

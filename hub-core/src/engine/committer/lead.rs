@@ -171,6 +171,9 @@ impl Committer {
         if sent.appends.any {
             to.appended(sent.appends.outbox);
         }
+        if sent.appends.to_configure {
+            to.to_configure();
+        }
         to.finish(sent.done.into_iter().zip(outcomes));
     }
 }

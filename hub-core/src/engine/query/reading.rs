@@ -63,7 +63,7 @@ fn columns(filter: &Filter) -> Vec<&Path> {
 fn parts_of(path: &Path) -> Parts {
     let mut parts = Parts::default();
     match path.split_first().map(|(root, _)| root) {
-        Some("tags" | "properties" | "version" | "etag") => parts.twin = true,
+        Some("tags" | "properties" | "version" | "etag" | "configurations") => parts.twin = true,
         Some("connectionState" | "lastActivityTime" | "modelId") => parts.session = true,
         Some("cloudToDeviceMessageCount") => parts.messages = true,
         Some(

@@ -95,11 +95,13 @@ impl<'r> Row<'r> {
         let (root, rest) = path.split_first()?;
         let identity = self.identity.as_deref();
         match (root, rest) {
-            ("tags" | "properties" | "version" | "etag", _) => match &self.twin {
-                Read::Nothing => None,
-                Read::Whole(twin) => twin.to_json(path),
-                Read::Values(paths, values) => paths.get(values, path).cloned(),
-            },
+            ("tags" | "properties" | "version" | "etag" | "configurations", _) => {
+                match &self.twin {
+                    Read::Nothing => None,
+                    Read::Whole(twin) => twin.to_json(path),
+                    Read::Values(paths, values) => paths.get(values, path).cloned(),
+                }
+            }
             ("cloudToDeviceMessageCount", []) => Some(json!(self.messages)),
             ("capabilities", []) => Some(json!({ "iotEdge": identity?.iot_edge() })),
             ("parentScopes", []) => Some(json!(identity?.parent_scopes().collect::<Vec<_>>())),
@@ -120,7 +122,7 @@ impl<'r> Row<'r> {
 impl Fields for Row<'_> {
     fn value(&self, path: &Path, case: Case) -> Value<'_> {
         let Some((root, rest)) = path.split_first() else { return Value::Missing };
-        if let "tags" | "properties" | "version" | "etag" = root {
+        if let "tags" | "properties" | "version" | "etag" | "configurations" = root {
             return match &self.twin {
                 Read::Nothing => Value::Missing,
                 Read::Whole(twin) => twin.value(path, case),

@@ -6,7 +6,13 @@ const fs = require('node:fs');
 const https = require('node:https');
 const { HubApi } = require('./hubapi');
 const { Rest } = require('./rest');
-const { JobClient, Registry, ServiceClient } = require('./sdk');
+const {
+  DigitalTwinClient,
+  IoTHubTokenCredentials,
+  JobClient,
+  Registry,
+  ServiceClient,
+} = require('./sdk');
 
 if (!process.env.HUB_READY) throw new Error('start these tests with run.js');
 
@@ -44,5 +50,12 @@ function service(Kind, policy) {
 hub.registry = (policy) => service(Registry, policy);
 hub.serviceClient = (policy) => service(ServiceClient, policy);
 hub.jobClient = (policy) => service(JobClient, policy);
+
+// This client takes a port from the host name.
+hub.digitalTwinClient = () => {
+  const named = `HostName=${hub.hostName}:${hub.httpsPort}`;
+  const text = hub.serviceConnectionString.replace(`HostName=${hub.hostName}`, named);
+  return new DigitalTwinClient(new IoTHubTokenCredentials(text));
+};
 
 module.exports = hub;

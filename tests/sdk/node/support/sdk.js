@@ -36,6 +36,8 @@ module.exports = {
   Registry: service.Registry,
   ServiceClient: service.Client,
   JobClient: service.JobClient,
+  DigitalTwinClient: service.DigitalTwinClient,
+  IoTHubTokenCredentials: service.IoTHubTokenCredentials,
   errors,
   NoRetry,
   ExponentialBackOffWithJitter,
