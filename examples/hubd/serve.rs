@@ -22,6 +22,7 @@ use crate::certs::certificates;
 use crate::devices::register;
 use crate::keys::{Keys, policies};
 use crate::routes;
+use crate::run::Tune;
 
 /// How long the store may take until this node is part of the hub.
 const JOIN: Duration = Duration::from_secs(9);
@@ -77,7 +78,7 @@ fn files(
     Ok(Some(BlobDirectory::open(dir, BlobDirectoryConfig::new(url.trim_end_matches('/')))?))
 }
 
-pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
+pub(crate) async fn start(args: &Args, tune: Tune) -> Result<Running, Box<dyn Error>> {
     let mut keys = Keys::open(&args.data_dir)?;
     let policies = policies(args, &mut keys)?;
     keys.save()?;
@@ -140,7 +141,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running, Box<dyn Error>> {
         http = http.routes(files.router());
         builder = builder.blobs(Arc::new(files));
     }
-    let hub = routes::set_up(args, builder)?.start()?;
+    let hub = tune(routes::set_up(args, builder)?).start()?;
     tokio::time::timeout(JOIN, hub.joined()).await.map_err(|_| "the store does not answer")??;
     let devices = register(&hub, args).await?;
 

@@ -52,6 +52,15 @@ impl Shapes for World {
                 let items = items.filter(|item| item.at.queue() == queue);
                 Record::Items(items.take(*limit as usize).collect())
             }
+            Ask::ItemsOfKind(kind, queue, after, limit) => {
+                let items = self.items.values().filter(|item| item.at.queue().kind == *kind);
+                let place = |item: &Item| (item.at.queue().id.clone(), item.at.sequence());
+                let after = (queue.clone(), *after);
+                let mut items: Vec<_> = items.filter(|item| place(item) > after).cloned().collect();
+                items.sort_by_key(place);
+                items.truncate(*limit as usize);
+                Record::Items(items)
+            }
         })
     }
 

@@ -27,6 +27,10 @@ pub enum ErrorKind {
     PreconditionFailed,
     /// The lock token is not the latest claim of its message, or its lock has run out.
     MessageLockLost,
+    /// There is no such dead letter.
+    DeadLetterNotFound,
+    /// That version of the twin is not kept, or there was none.
+    TwinVersionNotFound,
     /// The queue is full.
     QueueFull,
     /// The expiry is in the past or too far ahead.

@@ -192,6 +192,10 @@ pub enum Inbound {
     /// The answer to a direct method: the call, the device's status, and a payload that is JSON
     /// or empty.
     Reply(MethodRef, i32, Bytes),
+    /// The peer has acknowledged [`Outbound::Desired`] of this version. Not answered. For protocols that
+    /// have such a thing; without it a device that reconnects is told more than it needs, where it is
+    /// told what it may have missed.
+    Heard(u64),
     /// Subscribes. Answered by a receipt, after which deliveries may begin.
     Subscribe(Tag, Vec<(Interest, Guarantee)>),
     /// Ends subscriptions. Answered by a receipt.

@@ -46,6 +46,13 @@ pub struct Limits {
     /// learns the outcome by feedback only.
     pub outcomes_waiting_max: usize,
 
+    // -- dead letters --
+    /// Most dead letters that are kept of one identity; beyond it the oldest goes. Zero, the default,
+    /// keeps none.
+    pub dead_letters_max: u32,
+    /// How long a dead letter is kept.
+    pub dead_letter_retention: Duration,
+
     // -- feedback --
     /// Most feedback records in one batch.
     pub feedback_batch_max: u32,
@@ -94,6 +101,22 @@ pub struct Limits {
     pub twin_integer_min: i64,
     /// See [`Limits::twin_integer_min`].
     pub twin_integer_max: i64,
+    /// How many of a twin's last changes are kept at least, and at most an eighth more. Zero, the
+    /// default, keeps none.
+    pub twin_history_max: u32,
+    /// How long a change of a twin is kept.
+    pub twin_history_retention: Duration,
+    /// Most bytes of a change that is kept, as it is stored; at most 1 MiB. Of a larger one it is kept
+    /// that there was one, and the history before it cannot be read any more.
+    pub twin_history_bytes_max: usize,
+    /// Whether the events of twin changes have what was there before, as `previous`.
+    pub twin_events_with_previous: bool,
+    /// Whether a device that listens for desired properties is told, on each connection, what it may
+    /// have missed of them.
+    pub desired_catch_up: bool,
+    /// Most bytes of the names of desired properties that are remembered of a device so that it can be
+    /// told of their removal. See [`Limits::desired_catch_up`].
+    pub desired_names_bytes_max: usize,
 
     // -- conditions and queries --
     /// Longest condition or query, in characters.
@@ -314,6 +337,8 @@ impl Default for Limits {
             c2d_delivery_count_max: 10,
             c2d_lock_expiry_counts: false,
             offer_window: 50,
+            dead_letters_max: 0,
+            dead_letter_retention: secs(7 * 24 * 3600),
             outcomes_waiting_max: 100_000,
             feedback_batch_max: 64,
             feedback_batch_age: secs(15),
@@ -336,6 +361,12 @@ impl Default for Limits {
             twin_depth_max: 10,
             twin_integer_min: -(1 << 52),
             twin_integer_max: (1 << 52) - 1,
+            twin_history_max: 0,
+            twin_history_retention: secs(30 * 24 * 3600),
+            twin_history_bytes_max: 256 * kib,
+            twin_events_with_previous: false,
+            desired_catch_up: false,
+            desired_names_bytes_max: 128 * kib,
             query_text_max: 8192,
             query_depth_max: 64,
             query_nodes_max: 8192,

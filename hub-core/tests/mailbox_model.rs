@@ -9,14 +9,14 @@
 
 use std::time::Duration;
 
-use hub_core::delivery::{FeedbackRecord, FeedbackStatus};
+use hub_core::delivery::{DeadLetter, FeedbackRecord, FeedbackStatus};
 use hub_core::device::{Answer, Input, Purpose, Request, Said};
 use hub_core::envelope::{Ack, Message};
 use hub_core::error::{DisconnectCause, ErrorKind};
 use hub_core::frame::{Disposition, Inbound, LockToken};
 use hub_core::id::{CallId, LinkId, SequenceNumber, Tag};
 use hub_core::limits::Limits;
-use hub_core::store::{Ask, Claim, QueueId, QueueKind, Record, Scope};
+use hub_core::store::{Ask, Change, Claim, Item, QueueId, QueueKind, Record, Scope};
 use hub_core::time::Timestamp;
 use proptest::prelude::*;
 
@@ -31,6 +31,7 @@ const DEPTH: usize = 6;
 const WINDOW: usize = 3;
 const COUNT: u8 = 3;
 const LOCK: u64 = 3_000;
+const LETTERS: usize = 4;
 
 /// What happens.
 #[derive(Debug, Clone)]
@@ -52,6 +53,10 @@ enum Act {
     },
     Purge,
     Sweep,
+    /// Sends one of the dead letters again.
+    Replay {
+        letter: prop::sample::Index,
+    },
     Wait {
         millis: u64,
     },
@@ -74,6 +79,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(token, disposition, link)| Act::Settle { token, disposition, link }),
         1 => Just(Act::Purge),
         1 => Just(Act::Sweep),
+        2 => any::<prop::sample::Index>().prop_map(|letter| Act::Replay { letter }),
         4 => (1..4_000_u64).prop_map(|millis| Act::Wait { millis }),
     ]
 }
@@ -105,7 +111,14 @@ struct Model {
     sent: u64,
     tokens: usize,
     feedback: Vec<(String, FeedbackStatus)>,
+    /// Whether letters are kept.
+    keeps: bool,
+    letters: Vec<Letter>,
 }
+
+/// A dead message: its number, its wish for feedback, how often it was given back, how it ended.
+#[derive(Debug, Clone, PartialEq)]
+struct Letter(u64, Ack, u8, FeedbackStatus);
 
 /// What a step is to show.
 #[derive(Debug, Default, PartialEq)]
@@ -121,6 +134,11 @@ struct Shown {
 impl Model {
     fn end(&mut self, index: usize, status: FeedbackStatus) {
         let gone = self.list.remove(index);
+        if self.keeps && status != FeedbackStatus::Success {
+            self.letters.push(Letter(gone.number, gone.ack, gone.count, status));
+            let over = self.letters.len().saturating_sub(LETTERS);
+            self.letters.drain(..over);
+        }
         let wants = match gone.ack {
             Ack::None => false,
             Ack::Positive => status == FeedbackStatus::Success,
@@ -229,6 +247,17 @@ impl Model {
                     self.end(index, FeedbackStatus::Expired);
                 }
             }
+            Act::Replay { letter } if !self.letters.is_empty() => {
+                let index = letter.index(self.letters.len());
+                let room = self.list.len() < DEPTH;
+                if room {
+                    let Letter(number, ack, ..) = self.letters.remove(index);
+                    let expiry = self.now + 3_600_000;
+                    self.list.push(Waiting { number, ack, expiry, count: 0, held: None });
+                }
+                shown.sent = Some(room);
+            }
+            Act::Replay { .. } => {}
             Act::Wait { millis } => {
                 let end = self.now + millis;
                 while let Some(next) = self.next().filter(|next| *next <= end) {
@@ -257,8 +286,9 @@ fn number(message: &hub_core::envelope::Stored) -> u64 {
 }
 
 impl Real {
-    fn new() -> Self {
+    fn new(keeps: bool) -> Self {
         let rig = Rig::with(|limits: &mut Limits| {
+            limits.dead_letters_max = if keeps { u32::try_from(LETTERS).unwrap() } else { 0 };
             limits.c2d_depth_max = u32::try_from(DEPTH).unwrap();
             limits.offer_window = u32::try_from(WINDOW).unwrap();
             limits.c2d_delivery_count_max = COUNT;
@@ -345,6 +375,22 @@ impl Real {
                 let items = self.rig.claim((Purpose::Job, self.rig.now, claim));
                 self.rig.feed(0, Input::Overdue(items))
             }
+            Act::Replay { letter } => {
+                let items = self.letter_items();
+                if items.is_empty() {
+                    return shown;
+                }
+                let item = &items[letter.index(items.len())];
+                let message = DeadLetter::from_item(item).unwrap().replay(None);
+                let removal = Box::new(Change::new().settle(&item.at));
+                let (answer, said) = self.ask(Request::SendWith(message, removal));
+                shown.sent = Some(match answer {
+                    Answer::Sent(_) => true,
+                    Answer::Failed(error) if error.kind() == ErrorKind::QueueFull => false,
+                    other => panic!("{other:?}"),
+                });
+                said
+            }
             Act::Wait { millis } => {
                 let end = self.rig.now.after(Duration::from_millis(*millis));
                 let mut said = Vec::new();
@@ -366,24 +412,37 @@ impl Real {
     fn list(&self) -> Vec<u64> {
         let ask = Ask::Items(QueueId::mailbox(&self.rig.address), SequenceNumber(0), 100);
         let Some(Record::Items(items)) = self.rig.read(ask) else { panic!("no list") };
-        let message = |item: &hub_core::store::Item| {
-            hub_core::envelope::Stored::decode(item.body.clone()).unwrap()
-        };
+        let message = |item: &Item| hub_core::envelope::Stored::decode(item.body.clone()).unwrap();
         items.iter().map(|item| number(&message(item))).collect()
+    }
+
+    fn letter_items(&self) -> Vec<Item> {
+        let ask = Ask::Items(QueueId::dead_letters(&self.rig.address), SequenceNumber(0), 100);
+        let Some(Record::Items(items)) = self.rig.read(ask) else { panic!("no list") };
+        items
+    }
+
+    fn letters(&self) -> Vec<Letter> {
+        let letter = |item: &Item| {
+            let letter = DeadLetter::from_item(item).unwrap();
+            let number = number(&letter.message);
+            Letter(number, letter.message.ack, letter.delivery_count, letter.cause.into())
+        };
+        self.letter_items().iter().map(letter).collect()
     }
 
     fn feedback(&self) -> Vec<(String, FeedbackStatus)> {
         let queue = QueueId::feedback_pending(&self.rig.address.device_id());
         let ask = Ask::Items(queue, SequenceNumber(0), 1000);
         let Some(Record::Items(items)) = self.rig.read(ask) else { panic!("no list") };
-        let record = |item: &hub_core::store::Item| FeedbackRecord::decode(&item.body).unwrap();
+        let record = |item: &Item| FeedbackRecord::decode(&item.body).unwrap();
         let records = items.iter().map(record);
         records.map(|record| (record.message_id, record.status)).collect()
     }
 }
 
-fn check(acts: &[Act]) {
-    let (mut real, mut model) = (Real::new(), Model::default());
+fn check(acts: &[Act], keeps: bool) {
+    let (mut real, mut model) = (Real::new(keeps), Model { keeps, ..Model::default() });
     model.now = real.rig.now.as_millis();
     for act in acts {
         let index = match act {
@@ -403,6 +462,7 @@ fn check(acts: &[Act]) {
         told.sort_by(|a, b| a.0.cmp(&b.0));
         right.sort_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(told, right, "after {act:?}");
+        assert_eq!(real.letters(), model.letters, "after {act:?}");
     }
 }
 
@@ -411,6 +471,12 @@ proptest! {
 
     #[test]
     fn a_mailbox_is_a_list_with_a_clock(acts in prop::collection::vec(act(), 1..60)) {
-        check(&acts);
+        check(&acts, false);
+    }
+
+    /// And whatever ends there unreceived lies in a second list, of which the oldest give way.
+    #[test]
+    fn dead_letters_are_a_list_too(acts in prop::collection::vec(act(), 1..60)) {
+        check(&acts, true);
     }
 }

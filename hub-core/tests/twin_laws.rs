@@ -407,7 +407,7 @@ proptest! {
         let mut twin = Twin::new(at(0));
         twin.patch(&desired(&old, &limits), None, at(1), &limits).expect("accepted");
         let change = twin.patch(&desired(&patch, &limits), None, at(2), &limits).expect("accepted");
-        let body = change.event_body(&address, &twin).expect("a body");
+        let body = change.event_body(&address, &twin, None).expect("a body");
         let event: Value = serde_json::from_slice(&body).expect("JSON");
         let view = serde_json::to_value(twin.service_properties()).expect("a value");
         // Merging it into the twin's metadata changes nothing: it is a part of it.

@@ -71,6 +71,9 @@ impl Code {
                 Self(403_006, "DeviceMaximumActiveFileUploadLimitExceeded")
             }
             ErrorKind::JobNotFound => Self(404_002, "JobNotFound"),
+            // Ours: Azure keeps neither.
+            ErrorKind::DeadLetterNotFound => Self(404_900, "DeadLetterNotFound"),
+            ErrorKind::TwinVersionNotFound => Self(404_901, "TwinVersionNotFound"),
             ErrorKind::JobAlreadyExists => Self(409_104, "JobAlreadyExists"),
             ErrorKind::TooManyJobs => Self(429_004, "ThrottlingMaxActiveJobCountExceeded"),
             ErrorKind::ConfigurationNotFound => Self(404_301, "ConfigurationNotFound"),
@@ -372,6 +375,8 @@ mod tests {
             (ErrorKind::BlobNotFound, 400),
             (ErrorKind::TooManyUploads, 403),
             (ErrorKind::JobNotFound, 404),
+            (ErrorKind::DeadLetterNotFound, 404),
+            (ErrorKind::TwinVersionNotFound, 404),
             (ErrorKind::JobAlreadyExists, 409),
             (ErrorKind::TooManyJobs, 429),
             (ErrorKind::ConfigurationNotFound, 404),

@@ -1,6 +1,7 @@
 //! The schemas of the documents, for the description of the routes.
 
 mod configurations;
+mod kept;
 mod registry_jobs;
 mod routing;
 
@@ -251,7 +252,7 @@ pub(crate) fn all() -> Value {
         })),
         "Cursor": shape(&["next"], json!({ "next": { "type": ["integer", "null"] } })),
     });
-    for more in [routing::all(), configurations::all(), registry_jobs::all()] {
+    for more in [routing::all(), configurations::all(), registry_jobs::all(), kept::all()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
             all.extend(more);
         }

@@ -98,16 +98,24 @@ impl View<'_> {
             Ask::Items(queue, after, limit) => {
                 let shelf = self.state.shelf(queue.kind);
                 let heads = shelf.map(|shelf| shelf.list(queue, *after, *limit));
-                let heads = heads.unwrap_or_default();
-                let items = heads.iter().filter_map(|(number, head)| {
-                    match self.item(queue, *number, head)? {
-                        Record::Item(item) => Some(item),
-                        _ => None,
-                    }
-                });
-                Some(Record::Items(items.collect()))
+                Some(self.items(&heads.unwrap_or_default()))
+            }
+            Ask::ItemsOfKind(kind, queue, after, limit) => {
+                let shelf = self.state.shelf(*kind);
+                let heads = shelf.map(|shelf| shelf.list_all(*kind, queue, *after, *limit));
+                Some(self.items(&heads.unwrap_or_default()))
             }
         }
+    }
+
+    fn items(&mut self, heads: &[(u64, Head)]) -> Record {
+        let items = heads.iter().filter_map(|(number, head)| {
+            match self.item(&head.queue, *number, head)? {
+                Record::Item(item) => Some(item),
+                _ => None,
+            }
+        });
+        Record::Items(items.collect())
     }
 
     fn slot(&mut self, key: &Key) -> Slot {

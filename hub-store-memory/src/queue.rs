@@ -1,9 +1,11 @@
 //! The queues of one kind: the items, and the core's index over them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hub_core::id::SequenceNumber;
-use hub_core::store::{Claim, Item, ItemRef, ItemTimes, Marks, Push, QueueId, QueueIndex, Version};
+use hub_core::store::{
+    Claim, Item, ItemRef, ItemTimes, Marks, Push, QueueId, QueueIndex, QueueKind, Version,
+};
 use hub_core::time::Timestamp;
 
 /// All queues of one kind.
@@ -33,15 +35,38 @@ impl Shelf {
 
     /// Items of a queue in order, locked ones too.
     pub(crate) fn list(&self, queue: &QueueId, after: SequenceNumber, limit: u32) -> Vec<Item> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let later = self.index.numbers(queue).filter(|sequence| *sequence > after.0);
         let mut numbers: Vec<u64> = later.collect();
         numbers.sort_unstable();
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         numbers
             .into_iter()
             .take(limit)
             .filter_map(|sequence| self.items.get(&sequence).cloned())
             .collect()
+    }
+
+    /// Items of all queues in the order of these, after a place. Looks at the names of all queues.
+    pub(crate) fn list_all(
+        &self,
+        kind: QueueKind,
+        queue: &str,
+        after: SequenceNumber,
+        limit: u32,
+    ) -> Vec<Item> {
+        let names: BTreeSet<_> = self.index.names().filter(|id| &***id >= queue).collect();
+        let mut left = limit;
+        let mut found = Vec::new();
+        for id in names {
+            if left == 0 {
+                break;
+            }
+            let after = if **id == *queue { after } else { SequenceNumber::default() };
+            let items = self.list(&QueueId { kind, id: id.clone() }, after, left);
+            left -= u32::try_from(items.len()).unwrap_or(left);
+            found.extend(items);
+        }
+        found
     }
 
     /// Whether the item is still in the state that was read.

@@ -72,6 +72,11 @@ impl Shapes for State {
                 let items = items.map(|shelf| shelf.list(queue, *after, *limit));
                 Some(Record::Items(items.unwrap_or_default()))
             }
+            Ask::ItemsOfKind(kind, queue, after, limit) => {
+                let items = self.shelves.get(kind);
+                let items = items.map(|shelf| shelf.list_all(*kind, queue, *after, *limit));
+                Some(Record::Items(items.unwrap_or_default()))
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use bytes::Bytes;
 use hub_core::id::SequenceNumber;
 use hub_core::store::{
-    Ask, Document, DocumentRef, Item, ItemRef, Key, Kind, Marks, QueueId, Record, StoreError,
-    Version,
+    Ask, Document, DocumentRef, Item, ItemRef, Key, Kind, Marks, QueueId, QueueKind, Record,
+    StoreError, Version,
 };
 use tokio_postgres::{Error, Row};
 
@@ -24,6 +24,7 @@ pub(crate) struct Sorted<'a> {
     items: Vec<(usize, &'a QueueId, i64)>,
     depths: Vec<(usize, &'a QueueId)>,
     lists: Vec<(usize, &'a QueueId, i64, i64)>,
+    kinds: Vec<(usize, QueueKind, &'a str, i64, i64)>,
 }
 
 impl<'a> Sorted<'a> {
@@ -40,13 +41,17 @@ impl<'a> Sorted<'a> {
                     let after = crate::values::bound(after.0);
                     sorted.lists.push((place, queue, after, i64::from(*limit)));
                 }
+                Ask::ItemsOfKind(kind, queue, after, limit) => {
+                    let after = crate::values::bound(after.0);
+                    sorted.kinds.push((place, *kind, queue, after, i64::from(*limit)));
+                }
             }
         }
         sorted
     }
 
     pub(crate) fn calls(&self) -> Vec<Call<'a>> {
-        let mut calls = Vec::with_capacity(3 + self.lists.len());
+        let mut calls = Vec::with_capacity(3 + self.lists.len() + self.kinds.len());
         if !self.documents.is_empty() {
             let kinds: Vec<_> = self.documents.iter().map(|(_, key)| kind(key.kind)).collect();
             let ids: Vec<_> = self.documents.iter().map(|(_, key)| text(&key.id)).collect();
@@ -66,6 +71,10 @@ impl<'a> Sorted<'a> {
         for (_, queue, after, limit) in &self.lists {
             let call =
                 Call::new(Sql::ItemsAfter).with(queue_kind(queue.kind)).with(text(&queue.id));
+            calls.push(call.with(*after).with(*limit));
+        }
+        for (_, kind, queue, after, limit) in &self.kinds {
+            let call = Call::new(Sql::ItemsOfKind).with(queue_kind(*kind)).with(text(queue));
             calls.push(call.with(*after).with(*limit));
         }
         calls
@@ -110,7 +119,8 @@ impl<'a> Sorted<'a> {
                 }
             }
         }
-        for (place, ..) in &self.lists {
+        let lists = self.lists.iter().map(|(place, ..)| place);
+        for place in lists.chain(self.kinds.iter().map(|(place, ..)| place)) {
             let mut items = Vec::new();
             for row in rows.next().unwrap_or_default() {
                 items.extend(item(&row)?);

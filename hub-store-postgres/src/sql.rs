@@ -54,6 +54,7 @@ pub(crate) enum Sql {
     Documents,
     Items,
     ItemsAfter,
+    ItemsOfKind,
     Depths,
     Scan,
     Head,
@@ -258,6 +259,11 @@ impl Sql {
             Self::ItemsAfter => {
                 "SELECT kind, queue, seq, version, visible, deadline, claims, marks, body, 1::bigint \
                  FROM $S.item WHERE kind = $1 AND queue = $2 AND seq > $3 ORDER BY seq LIMIT $4"
+            }
+            Self::ItemsOfKind => {
+                "SELECT kind, queue, seq, version, visible, deadline, claims, marks, body, 1::bigint \
+                 FROM $S.item WHERE kind = $1 AND (queue, seq) > ($2, $3) \
+                 ORDER BY queue, seq LIMIT $4"
             }
             Self::Depths => {
                 "SELECT w.n, q.depth \

@@ -135,6 +135,11 @@ impl<'a> Stage<'a> {
                 staged = staged.quiet();
                 outcome = self.apply(&staged.change).await?;
             }
+            if let Outcome::Full(queue) = &outcome
+                && let Some(change) = self.with_room(&staged.change, queue).await?
+            {
+                outcome = self.apply(&change).await?;
+            }
             match outcome {
                 Outcome::Committed(issued) => return Ok((issued, staged.then)),
                 Outcome::Conflict => {}
@@ -142,6 +147,26 @@ impl<'a> Stage<'a> {
             }
         }
         Err(HubError::new(ErrorKind::Busy, "others changed the same record too often").into())
+    }
+
+    /// The change with the oldest items of a full queue gone, if these give way to new ones.
+    async fn with_room(&self, change: &Change, queue: &QueueId) -> Result<Option<Change>, Error> {
+        let mut items = None;
+        loop {
+            let Some(asks) = self.staging.room(queue, items) else { return Ok(None) };
+            let sorted = Sorted::of(&asks);
+            let mut rows = Vec::new();
+            for call in sorted.calls() {
+                rows.push(self.call(call).await?);
+            }
+            let read = sorted.answers(asks.len(), rows)?;
+            match self.staging.with_room(change.clone(), queue, &read) {
+                Ok(change) => return Ok(Some(change)),
+                // More are there than were thought, and they cannot become fewer than that.
+                Err(more) if items.is_none_or(|asked| asked < more) => items = Some(more),
+                Err(_) => return Ok(None),
+            }
+        }
     }
 
     /// Writes a change, if its guards hold. A refused one leaves no trace but locks.

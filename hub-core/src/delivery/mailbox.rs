@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::MessageOutcome;
 use super::feedback::FeedbackSeed;
+use super::letter::LetterSeed;
 use super::policy::{Verdict, delivery_count};
 use crate::envelope::{Ack, Stored, SystemProperty};
 use crate::frame::{Delivery, LockToken};
@@ -23,6 +24,8 @@ pub struct Offered {
     pub delivery_count: u8,
     /// What its sender wants to know.
     pub(crate) feedback: Option<Box<FeedbackSeed>>,
+    /// What is kept of it when it is dead; nothing where no letters are kept.
+    pub(crate) letter: Option<Box<LetterSeed>>,
 }
 
 impl Offered {
@@ -41,11 +44,14 @@ impl Offered {
                 generation: message.generation,
             })
         });
+        let letter = (limits.dead_letters_max > 0)
+            .then(|| Box::new(LetterSeed { expiry: item.deadline, body: item.body.clone() }));
         let offered = Self {
             at: item.at.clone(),
             until: item.visible,
             delivery_count: delivery_count(item.marks, item.claims, limits),
             feedback,
+            letter,
         };
         Some((offered, message))
     }

@@ -20,16 +20,21 @@
 //! | the lock runs out | [`Mailbox::tick`] | none: the item is visible again by itself |
 //! | the link goes | [`Mailbox::released`] | retime to at once: a kindness, not a duty |
 //!
+//! Where dead letters are kept ([`Limits::dead_letters_max`]), the change that ends a message in any way
+//! but completion also pushes it into the identity's queue of dead letters: [`DeadLetter`].
+//!
 //! **Invariant:** a message is settled by the holder of its latest claim, or not at all.
 //!
 //! Source of the rules: cloud-to-device messaging of IoT Hub (queue of 50, lock of 60 s, delivery
 //! count raised by abandon only, expiry, feedback), all of it in [`Limits`].
 
 mod feedback;
+mod letter;
 mod mailbox;
 mod policy;
 
 pub use self::feedback::{Emitter, FeedbackRecord, FeedbackStatus};
+pub use self::letter::DeadLetter;
 pub(crate) use self::mailbox::judge;
 pub use self::mailbox::{Claimed, Mailbox, Offered};
 pub(crate) use self::policy::finish;

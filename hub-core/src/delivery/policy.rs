@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::feedback::{FeedbackRecord, FeedbackStatus};
-use super::{AT_ONCE, MessageOutcome, Offered};
+use super::{AT_ONCE, DeadLetter, MessageOutcome, Offered};
 use crate::envelope::{Message, Property, Stored, SystemProperty};
 use crate::error::{ErrorKind, HubError};
 use crate::frame::Disposition;
@@ -120,13 +120,15 @@ pub fn settle(
                 let change = Change::new().retime(&offered.at, AT_ONCE, marks);
                 return Settled { change, outcome: None };
             }
-            MessageOutcome::DeliveryCountExceeded
+            let offered = Offered { delivery_count: count, ..offered.clone() };
+            let outcome = MessageOutcome::DeliveryCountExceeded;
+            return finish(address, &offered, outcome, now, limits);
         }
     };
     finish(address, offered, outcome, now, limits)
 }
 
-/// Ends a message's life, and tells its sender if that was asked for.
+/// Ends a message's life, tells its sender if that was asked for, and keeps what died.
 #[must_use]
 pub(crate) fn finish(
     address: &Address,
@@ -151,6 +153,10 @@ pub(crate) fn finish(
             deadline: now.after(limits.feedback_ttl),
             body: record.encode(),
         });
+    }
+    if let Some(seed) = offered.letter.as_deref().filter(|_| outcome.is_dead()) {
+        let from = (offered.at.sequence(), offered.delivery_count);
+        change = change.push(DeadLetter::push(address, from, seed, outcome, now, limits));
     }
     Settled { change, outcome: Some(outcome) }
 }

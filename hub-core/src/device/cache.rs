@@ -5,7 +5,7 @@ use crate::id::Address;
 use crate::registry::Identity;
 use crate::session::Session;
 use crate::store::{Ask, DocumentRef, Key, Record, Version};
-use crate::twin::Twin;
+use crate::twin::{Known, Twin};
 
 /// One document: not read yet, absent, or as it was.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -55,6 +55,7 @@ pub(crate) enum Slot {
     Identity,
     Session,
     Twin,
+    Known,
 }
 
 /// The documents of one device or module.
@@ -63,6 +64,7 @@ pub(crate) struct Documents {
     pub(crate) identity: Cached<Identity>,
     pub(crate) session: Cached<Session>,
     pub(crate) twin: Cached<Twin>,
+    pub(crate) known: Cached<Known>,
 }
 
 /// A document that cannot be read: of a newer format, or damaged.
@@ -75,6 +77,7 @@ impl Documents {
             Slot::Identity => !matches!(self.identity, Cached::Unknown),
             Slot::Session => !matches!(self.session, Cached::Unknown),
             Slot::Twin => !matches!(self.twin, Cached::Unknown),
+            Slot::Known => !matches!(self.known, Cached::Unknown),
         }
     }
 
@@ -83,6 +86,7 @@ impl Documents {
             Slot::Identity => Key::identity(address),
             Slot::Session => Key::session(address),
             Slot::Twin => Key::twin(address),
+            Slot::Known => Key::known(address),
         })
     }
 
@@ -91,6 +95,10 @@ impl Documents {
             Slot::Identity => self.identity.load(record, |body| Identity::decode(body).ok()),
             Slot::Session => self.session.load(record, Session::decode),
             Slot::Twin => self.twin.load(record, |body| Twin::decode(body).ok()),
+            // One that cannot be read is about no generation: it is written anew.
+            Slot::Known => {
+                self.known.load(record, |body| Some(Known::decode(body).unwrap_or_default()))
+            }
         };
         readable.then_some(()).ok_or(Unreadable)
     }

@@ -3,7 +3,7 @@
 use super::Device;
 use super::cache::Cached;
 use super::effect::Effects;
-use super::events::{Digital, twin_changed};
+use super::events::{Digital, before_write, twin_changed};
 use super::input::Request;
 use super::job::Job;
 use super::twins::notice_of;
@@ -56,11 +56,19 @@ impl Device {
             Plan::Write { patch, then, refused } => (patch, then, refused),
         };
         let digital = Digital::before(&self.setup, &self.address, known, twin);
+        let before = before_write(&self.setup, twin);
         let change = patch.map(|patch| twin.patch(&patch, None, now, limits)).transpose();
         let (notice, told) = match change {
             Ok(Some(change)) => {
                 twin.set_configured(then);
-                let told = twin_changed(&self.setup, &self.address, &change, digital, twin);
+                let told = twin_changed(
+                    &self.setup,
+                    &self.address,
+                    before.as_ref(),
+                    &change,
+                    digital,
+                    twin,
+                );
                 (notice_of(&change), told)
             }
             Ok(None) => {

@@ -6,14 +6,12 @@ use super::effect::{Answer, Effects, Purpose};
 use super::input::Request;
 use super::job::{After, By, Found, Job, Taking};
 use super::twins::Write;
-use super::{Busy, Device, LINK_GONE, PURGE_STEP};
-use crate::delivery;
+use super::{Busy, Device, LINK_GONE};
 use crate::error::HubError;
 use crate::hello::Refusal;
 use crate::id::CallId;
-use crate::inbox::Post;
 use crate::security::Registered;
-use crate::store::{Change, DocumentRef, Key};
+use crate::store::{DocumentRef, Key};
 use crate::time::Timestamp;
 
 impl Device {
@@ -25,12 +23,13 @@ impl Device {
             Job::Connect { call, link, arrival, gone: None } => {
                 self.connect(call, link, arrival, fx);
             }
-            Job::Leave { epoch, generation, cause, released } => {
-                let (change, after) = self.left(epoch, generation, &released);
+            Job::Leave { epoch, generation, cause, released, heard } => {
+                let (change, after) = self.left(epoch, generation, &released, heard);
                 if change.is_empty() {
                     return;
                 }
-                self.write(Job::Leave { epoch, generation, cause, released }, change, after, fx);
+                let job = Job::Leave { epoch, generation, cause, released, heard };
+                self.write(job, change, after, fx);
             }
             Job::Subscribe { link, tag, add, remove } => {
                 self.subscribe(Job::Subscribe { link, tag, add, remove }, fx);
@@ -73,33 +72,8 @@ impl Device {
 
     pub(super) fn request(&mut self, call: CallId, request: Request, fx: &mut Effects) {
         match request {
-            Request::Send(message) => {
-                let Some((generation, guard)) = self.enabled() else {
-                    return self.not_found(call, Request::Send(message), fx);
-                };
-                let accepted = delivery::accept(
-                    &self.address,
-                    generation,
-                    message.clone(),
-                    self.now,
-                    &self.setup.limits,
-                );
-                match accepted {
-                    Err(error) => fx.fail(call, error),
-                    Ok(push) => {
-                        let after = After::Sent { expiry: push.deadline };
-                        let mut change = Change::new().require(&guard).push(push);
-                        // A link here hears of it at once. One that has been taken over passes it
-                        // on when it leaves, so that it need not be asked of every message.
-                        if self.online.is_none() {
-                            change = self.require_session(change);
-                        }
-                        let change = self.tell(change, |of, _| Post::Mail(of));
-                        let job = Job::Ask { call, request: Request::Send(message) };
-                        self.write(job, change, after, fx);
-                    }
-                }
-            }
+            Request::Send(message) => self.send(call, message, None, fx),
+            Request::SendWith(message, also) => self.send(call, message, Some(also), fx),
             Request::Invoke(method) => self.call(call, method, fx),
             Request::InvokeHere(method) => self.call_for_another(call, method, fx),
             Request::Repair(node) => self.repair(call, node, fx),
@@ -128,13 +102,8 @@ impl Device {
             Request::Purge => {
                 self.jobs.push_front(Job::Ask { call, request: Request::Purge });
                 self.busy = Busy::Claiming;
-                self.claim(
-                    Purpose::Job,
-                    Timestamp::MAX,
-                    PURGE_STEP,
-                    self.setup.limits.c2d_lock,
-                    fx,
-                );
+                let lock = self.setup.limits.c2d_lock;
+                self.claim(Purpose::Job, Timestamp::MAX, self.ends_max(), lock, fx);
             }
             Request::Settle(token, disposition) => {
                 let by = By::Call(call);

@@ -3,14 +3,15 @@
 
 use serde_json::Value;
 
-use super::Setup;
+use super::{Setup, room};
 use crate::envelope::EventSource;
 use crate::id::{Address, Epoch};
+use crate::limits::Limits;
 use crate::query::Fields;
 use crate::registry::Identity;
 use crate::route::{Fact, Presence, Routing};
 use crate::session::Session;
-use crate::store::Change;
+use crate::store::{Change, Push, QueueId, QueueKind};
 use crate::time::Timestamp;
 use crate::twin::{ChangeKind, Twin, TwinChange, digital_changes};
 
@@ -37,10 +38,19 @@ impl Digital {
     }
 }
 
-/// What a twin's write adds to its change. `twin` is as the write left it.
+/// The twin before a write, if somebody wants to know of it.
+pub(crate) fn before_write(setup: &Setup, twin: &Twin) -> Option<Twin> {
+    let limits = &setup.limits;
+    let told = limits.twin_events_with_previous && setup.routing.wants(EventSource::TwinChange);
+    (told || limits.twin_history_max > 0).then(|| twin.clone())
+}
+
+/// What a twin's write adds to its change: the event, and its place in the history. `before` is what
+/// [`before_write`] gave, and `twin` is as the write left it.
 pub(crate) fn twin_changed(
     setup: &Setup,
     address: &Address,
+    before: Option<&Twin>,
     change: &TwinChange,
     digital: Option<Digital>,
     twin: &Twin,
@@ -50,12 +60,13 @@ pub(crate) fn twin_changed(
         let fact = Fact { source, address, op, at, number, body };
         setup.routing.record(&fact, setup.partitions, Some(twin))
     };
-    let mut told = Change::new();
+    let mut told = kept(&setup.limits, address, before, change);
     let source = EventSource::TwinChange;
+    let previous = before.filter(|_| setup.limits.twin_events_with_previous);
     if setup.routing.wants(source)
-        && let Some(body) = change.event_body(address, twin)
+        && let Some(body) = change.event_body(address, twin, previous)
     {
-        told = record(source, change.kind().op_type(), body);
+        told = told.and(record(source, change.kind().op_type(), body));
     }
     if let Some(Digital { model, before }) = digital {
         let changes = digital_changes(&before, &twin.digital(address, &model));
@@ -65,6 +76,19 @@ pub(crate) fn twin_changed(
         }
     }
     told
+}
+
+fn kept(limits: &Limits, of: &Address, before: Option<&Twin>, change: &TwinChange) -> Change {
+    let Some(before) = before.filter(|_| limits.twin_history_max > 0) else {
+        return Change::new();
+    };
+    Change::new().push(Push {
+        queue: QueueId::twin_history(of),
+        capacity: room::most(QueueKind::TwinHistory, limits),
+        visible: Timestamp::ZERO,
+        deadline: change.at().after(limits.twin_history_retention),
+        body: change.history_item(before, limits.twin_history_bytes_max),
+    })
 }
 
 /// Notes in a twin which configurations target it, as part of its write; and what that adds to the

@@ -28,6 +28,9 @@ pub struct Arrival {
 pub enum Request {
     /// Send a cloud-to-device message.
     Send(Message),
+    /// The same, in one with another change: both happen or neither. The other one pushes nothing
+    /// and touches nothing that the machine decides on. Where it is refused, so is this, as `Busy`.
+    SendWith(Message, Box<Change>),
     /// Receive one message under a lock that ends after this many milliseconds.
     Receive(u64),
     /// Settle a received message.

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use super::Setup;
 use super::cache::Slot;
 use super::events::needs_twin;
+use super::follow::Followed;
 use super::input::{Arrival, Request};
 use crate::delivery::{MessageOutcome, Offered};
 use crate::envelope::EventSource;
@@ -16,6 +18,7 @@ use crate::route::Routing;
 use crate::session::Session;
 use crate::store::{Entries, Item, ItemRef};
 use crate::time::Timestamp;
+use crate::twin::Known;
 
 /// Who gets the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +37,14 @@ pub(crate) enum Job {
         arrival: Box<Arrival>,
         gone: Option<DisconnectCause>,
     },
-    /// `released` are the claims the link held; `generation` is that of the identity it had.
+    /// `released` are the claims the link held; `generation` is that of the identity it had; `heard`
+    /// is the version of its desired properties that it has at the least.
     Leave {
         epoch: Epoch,
         generation: u64,
         cause: DisconnectCause,
         released: Vec<Offered>,
+        heard: u64,
     },
     Subscribe {
         link: LinkId,
@@ -97,7 +102,7 @@ pub(crate) enum Job {
         version: u64,
         patch: Bytes,
     },
-    /// Tells the device all its desired properties.
+    /// Tells the device all its desired properties, or those that it may have missed.
     CatchUp,
     /// `fresh` once who may be here has been read again.
     Review {
@@ -131,22 +136,35 @@ pub(crate) enum Found {
 }
 
 impl Job {
-    pub(crate) fn needs(&self, routing: &Routing) -> &'static [Slot] {
+    /// What it decides on. [`Slot::Known`] only where devices are told what they have missed.
+    pub(crate) fn needs(&self, setup: &Setup) -> impl Iterator<Item = Slot> + use<> {
+        let follows = setup.limits.desired_catch_up;
+        let slots = self.slots(&setup.routing, follows).iter().copied();
+        slots.filter(move |slot| follows || *slot != Slot::Known)
+    }
+
+    fn slots(&self, routing: &Routing, follows: bool) -> &'static [Slot] {
         match self {
             Self::Connect { .. } if needs_twin(routing, EventSource::ConnectionState) => {
                 &[Slot::Identity, Slot::Session, Slot::Twin]
             }
             Self::Leave { .. } if needs_twin(routing, EventSource::ConnectionState) => {
-                &[Slot::Session, Slot::Twin]
+                &[Slot::Session, Slot::Twin, Slot::Known]
             }
             Self::Connect { .. } | Self::Review { .. } => &[Slot::Identity, Slot::Session],
             Self::Call(_) => &[Slot::Identity, Slot::Session],
-            Self::Leave { .. } | Self::Subscribe { .. } | Self::Seek => &[Slot::Session],
+            Self::Leave { .. } => &[Slot::Session, Slot::Known],
+            Self::Subscribe { .. } | Self::Seek => &[Slot::Session],
             Self::Telemetry(_) => &[Slot::Twin],
             Self::Report { .. } => &[Slot::Session, Slot::Twin],
+            Self::GetTwin { .. } | Self::CatchUp if follows => {
+                &[Slot::Session, Slot::Twin, Slot::Known]
+            }
             Self::GetTwin { .. } | Self::CatchUp => &[Slot::Twin],
             Self::Ask { request, .. } => match request {
-                Request::Send(_) | Request::Invoke(_) => &[Slot::Identity, Slot::Session],
+                Request::Send(_) | Request::SendWith(..) | Request::Invoke(_) => {
+                    &[Slot::Identity, Slot::Session]
+                }
                 Request::InvokeHere(_) => &[Slot::Identity],
                 Request::PatchTwin(..)
                 | Request::PatchTwinWith(..)
@@ -187,4 +205,6 @@ pub(crate) enum After {
     Recalled,
     Repaired { session: Box<Session>, epoch: Epoch },
     Purged,
+    Followed(Box<Followed>),
+    Remembered(Box<Known>),
 }

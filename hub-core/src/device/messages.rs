@@ -7,13 +7,48 @@ use super::input::Request;
 use super::job::{After, By, Found, Job, Taking};
 use super::{Busy, CLAIM_RETRY, Device, PURGE_STEP};
 use crate::delivery::{self, MessageOutcome, Offered, Verdict};
+use crate::envelope::Message;
 use crate::error::{ErrorKind, HubError};
 use crate::frame::{Interest, LockToken, Outbound};
 use crate::id::CallId;
-use crate::store::{Ask, Change, Claim, Item, Marks, Op, QueueId, Scope};
+use crate::inbox::Post;
+use crate::store::{Ask, Change, Claim, Item, Marks, Op, QueueId, QueueKind, Scope};
 use crate::time::Timestamp;
 
 impl Device {
+    /// A back end's message, in one with another change if there is one.
+    pub(super) fn send(
+        &mut self,
+        call: CallId,
+        message: Message,
+        also: Option<Box<Change>>,
+        fx: &mut Effects,
+    ) {
+        let request = |message, also| match also {
+            None => Request::Send(message),
+            Some(also) => Request::SendWith(message, also),
+        };
+        let Some((generation, guard)) = self.enabled() else {
+            return self.not_found(call, request(message, also), fx);
+        };
+        let (now, limits) = (self.now, &self.setup.limits);
+        match delivery::accept(&self.address, generation, message.clone(), now, limits) {
+            Err(error) => fx.fail(call, error),
+            Ok(push) => {
+                let after = After::Sent { expiry: push.deadline };
+                let mut change = also.as_deref().cloned().unwrap_or_default();
+                change = change.require(&guard).push(push);
+                // A link here hears of it at once. One that has been taken over passes it
+                // on when it leaves, so that it need not be asked of every message.
+                if self.online.is_none() {
+                    change = self.require_session(change);
+                }
+                let change = self.tell(change, |of, _| Post::Mail(of));
+                self.write(Job::Ask { call, request: request(message, also) }, change, after, fx);
+            }
+        }
+    }
+
     /// Asks for messages, if somebody listens and has room.
     pub(super) fn fetch(&mut self, fx: &mut Effects) {
         if !self.subscribed(Interest::Messages) {
@@ -158,7 +193,20 @@ impl Device {
         offered
     }
 
-    pub(super) fn bury_now(&mut self, dead: Vec<(Offered, MessageOutcome)>, fx: &mut Effects) {
+    /// Most messages whose life ends in one change: their letters must all find room.
+    pub(super) fn ends_max(&self) -> u32 {
+        match self.setup.limits.dead_letters_max {
+            0 => PURGE_STEP,
+            letters => letters.min(PURGE_STEP),
+        }
+    }
+
+    pub(super) fn bury_now(&mut self, mut dead: Vec<(Offered, MessageOutcome)>, fx: &mut Effects) {
+        let most = usize::try_from(self.ends_max()).unwrap_or(usize::MAX);
+        if dead.len() > most {
+            let rest = dead.split_off(most);
+            self.jobs.push_front(Job::Bury(rest));
+        }
         let mut change = Change::new();
         for (offered, outcome) in &dead {
             let offered = self.audible(offered.clone());
@@ -243,10 +291,10 @@ impl Device {
     }
 
     pub(super) fn purge_on(&mut self, call: CallId, purged: u64, fx: &mut Effects) {
-        let (taking, limit) = (Taking::Purge(purged), PURGE_STEP);
+        let (taking, limit) = (Taking::Purge(purged), self.ends_max());
         self.jobs.push_front(Job::Took { call, taking, limit, items: Vec::new() });
         self.busy = Busy::Claiming;
-        self.claim(Purpose::Job, Timestamp::MAX, PURGE_STEP, self.setup.limits.c2d_lock, fx);
+        self.claim(Purpose::Job, Timestamp::MAX, limit, self.setup.limits.c2d_lock, fx);
     }
 
     pub(super) fn answer_settle(by: By, result: Result<(), HubError>, fx: &mut Effects) {
@@ -269,5 +317,7 @@ impl Device {
 }
 
 fn makes_feedback(change: &Change) -> bool {
-    change.ops().iter().any(|op| matches!(op, Op::Push(_)))
+    let is_record =
+        |op: &Op| matches!(op, Op::Push(push) if push.queue.kind == QueueKind::FeedbackPending);
+    change.ops().iter().any(is_record)
 }

@@ -19,12 +19,14 @@ mod configure;
 mod decide;
 mod effect;
 pub(crate) mod events;
+mod follow;
 mod input;
 mod job;
 mod messages;
 mod outcome;
 mod pipeline;
 mod posts;
+mod room;
 mod sessions;
 mod staging;
 mod telemetry;
@@ -37,8 +39,10 @@ use std::time::Duration;
 use self::cache::{Documents, Slot};
 use self::calls::Away;
 pub use self::effect::{Answer, Append, Effects, LifecycleKind, Purpose, Said, Sent, Tally};
+use self::follow::Following;
 pub use self::input::{Arrival, Input, Request};
 use self::job::{After, By, Found, Job};
+use self::room::Room;
 pub(crate) use self::staging::is_hint;
 pub use self::staging::{Staged, Staging};
 use crate::configuration::Deployed;
@@ -50,7 +54,7 @@ use crate::id::{Address, CallId, Epoch, LinkId, NodeId, Partition};
 use crate::limits::Limits;
 use crate::method::{Correlator, Dispatch, Ended, Patient};
 use crate::route::Routing;
-use crate::store::{Change, Entries};
+use crate::store::{Change, Entries, QueueId};
 use crate::time::Timestamp;
 use crate::twin::Notices;
 
@@ -78,6 +82,7 @@ struct Online {
     stored: bool,
     grant: Grant,
     notices: Notices,
+    following: Following,
 }
 
 /// What the pipeline waits for.
@@ -86,6 +91,8 @@ enum Busy {
     No,
     Reading(Vec<Slot>),
     ReadingItem,
+    /// The oldest items of this queue, and so many of them if it is known.
+    MakingRoom(QueueId, Option<u32>),
     Claiming,
     Writing(After),
 }
@@ -114,6 +121,8 @@ pub struct Device {
     mute_feedback: bool,
     /// The job in hand has met a full inbox of another node.
     mute_posts: bool,
+    /// The job in hand has met a full queue whose oldest items give way.
+    room: Option<Box<Room>>,
     /// The job in hand has met a full queue of twins to configure.
     mute_configuring: bool,
 }
@@ -145,6 +154,7 @@ impl Device {
             rounds: 0,
             mute_feedback: false,
             mute_posts: false,
+            room: None,
             mute_configuring: false,
         }
     }
@@ -278,6 +288,7 @@ impl Device {
                     Self::end(ended, fx);
                 }
             }
+            Inbound::Heard(version) => self.has_heard(link, version, fx),
             // What follows changes the session or the twin: a link that was taken over has no
             // say in it any more.
             frame => {
@@ -298,7 +309,10 @@ impl Device {
             Inbound::Unsubscribe(tag, remove) => {
                 Job::Subscribe { link, tag, add: Vec::new(), remove }
             }
-            Inbound::Telemetry(..) | Inbound::Settle(..) | Inbound::Reply(..) => return,
+            Inbound::Telemetry(..)
+            | Inbound::Settle(..)
+            | Inbound::Reply(..)
+            | Inbound::Heard(_) => return,
         };
         self.enqueue(job, fx);
     }

@@ -23,6 +23,8 @@ impl Device {
             }
             (Job::Leave { .. }, After::Left { session }) => {
                 self.documents.session = Cached::Known(issued.version, session);
+                // It may have been written, too.
+                self.documents.known = Cached::Unknown;
             }
             (Job::Subscribe { link, tag, .. }, After::Subscribed { session, subscriptions }) => {
                 self.documents.session = Cached::Known(issued.version, session);
@@ -68,6 +70,15 @@ impl Device {
                     self.notice(version, patch, fx);
                 }
             }
+            (Job::CatchUp, After::Followed(followed)) => {
+                let known = Box::new(followed.known.clone());
+                self.documents.known = Cached::Known(issued.version, known);
+                self.followed(*followed, fx);
+            }
+            (Job::GetTwin { link, tag }, After::Remembered(known)) => {
+                self.documents.known = Cached::Known(issued.version, known.clone());
+                self.remembered(link, tag, *known, fx);
+            }
             (Job::Call(patient), After::CallSent { holder }) => {
                 self.call_sent(patient, holder, issued);
             }
@@ -108,7 +119,18 @@ impl Device {
         self.documents.forget();
         self.rounds = self.rounds.saturating_add(1);
         let again = self.rounds <= self.setup.limits.conflict_rounds_max;
+        let made_room = self.room.take().is_some();
         match job {
+            // What was to give way may be gone, and all else still hold.
+            Job::Settle { by, token, disposition, .. } if made_room && again => {
+                self.again = true;
+                let found = Found::NotYet;
+                self.jobs.push_front(Job::Settle { by, token, disposition, found });
+            }
+            Job::Bury(dead) if made_room && again => {
+                self.again = true;
+                self.jobs.push_front(Job::Bury(dead));
+            }
             // The guard of a settlement is the claim itself: it is not the latest any more.
             Job::Settle { by, token, .. } => {
                 self.mailbox.forget(token.sequence, token.version);
@@ -150,7 +172,7 @@ impl Device {
     /// A queue had no room.
     pub(super) fn full(&mut self, job: Job, queue: &QueueId, fx: &mut Effects) {
         if queue.kind == QueueKind::Mailbox
-            && let Job::Ask { call, request: Request::Send(_) } = job
+            && let Job::Ask { call, request: Request::Send(_) | Request::SendWith(..) } = job
         {
             let limit = self.setup.limits.c2d_depth_max;
             return fx.fail(
@@ -181,6 +203,7 @@ impl Device {
             (self.mute_configuring, self.again) = (true, true);
             return self.jobs.push_front(job);
         }
+        let Some(job) = self.make_room(job, queue, None, fx) else { return };
         // No room for the feedback: the message goes all the same.
         self.mute_feedback = true;
         self.again = true;

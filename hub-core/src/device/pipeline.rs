@@ -4,6 +4,7 @@
 use super::cache::{Documents, Slot};
 use super::effect::{Answer, Effects, Said};
 use super::job::{After, By, Found, Job};
+use super::room::Room;
 use super::{Busy, Device};
 use crate::delivery::Offered;
 use crate::error::{CloseReason, ErrorKind, HubError};
@@ -52,12 +53,8 @@ impl Device {
     pub(super) fn advance(&mut self, fx: &mut Effects) {
         while self.busy == Busy::No {
             let Some(job) = self.jobs.front() else { return };
-            let missing: Vec<Slot> = job
-                .needs(&self.setup.routing)
-                .iter()
-                .copied()
-                .filter(|slot| !self.documents.is_known(*slot))
-                .collect();
+            let missing: Vec<Slot> =
+                job.needs(&self.setup).filter(|slot| !self.documents.is_known(*slot)).collect();
             if !missing.is_empty() {
                 let asks = missing.iter().map(|slot| Documents::ask(*slot, &self.address));
                 fx.reads.extend(asks);
@@ -69,6 +66,7 @@ impl Device {
                 self.rounds = 0;
                 self.mute_feedback = false;
                 self.mute_posts = false;
+                self.room = None;
                 self.mute_configuring = false;
             }
             self.decide(job, fx);
@@ -90,7 +88,7 @@ impl Device {
             Busy::Reading(slots) => {
                 let mut readable = true;
                 let needs = self.jobs.front();
-                let needs = needs.map_or(0, |job| job.needs(&self.setup.routing).len());
+                let needs = needs.map_or(0, |job| job.needs(&self.setup).count());
                 self.fresh = slots.len() == needs;
                 for (slot, record) in slots.into_iter().zip(records) {
                     readable &= self.documents.load(slot, record).is_ok();
@@ -110,6 +108,7 @@ impl Device {
                         offered.map_or(Found::Nothing, |(offered, _)| Found::Item(offered.into()));
                 }
             }
+            Busy::MakingRoom(queue, _) => self.room = Some(Box::new(Room::of(queue, &records))),
             // An answer to a question nobody asked changes nothing.
             busy => self.busy = busy,
         }
@@ -124,11 +123,26 @@ impl Device {
             (Busy::ReadingItem, Some(Job::Settle { token, .. })) => {
                 fx.reads.push(Ask::Item(QueueId::mailbox(&self.address), token.sequence));
             }
+            (Busy::MakingRoom(queue, items), _) => {
+                let asks = Room::asks(queue, *items, &self.setup.limits);
+                fx.reads.extend(asks.into_iter().flatten());
+            }
             _ => {}
         }
     }
 
     pub(super) fn write(&mut self, job: Job, change: Change, after: After, fx: &mut Effects) {
+        let change = match &self.room {
+            None => change,
+            Some(room) => match room.make(change, &self.setup.limits) {
+                Ok(change) => change,
+                Err(more) => {
+                    let queue = room.queue().clone();
+                    self.make_room(job, &queue, Some(more), fx);
+                    return;
+                }
+            },
+        };
         self.jobs.push_front(job);
         self.busy = Busy::Writing(after);
         fx.change = Some(change);
@@ -174,10 +188,10 @@ impl Device {
                 | Job::Release(_)
                 | Job::Recall { .. }
                 | Job::Notice { .. }
-                | Job::CatchUp
                 | Job::Review { .. },
             )
             | None => {}
+            Some(Job::CatchUp) => self.cannot_follow(fx),
         }
     }
 }

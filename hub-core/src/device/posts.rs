@@ -118,9 +118,13 @@ impl Device {
 
     /// Tells the device of its desired properties, in order.
     pub(super) fn notice(&mut self, version: u64, patch: Bytes, fx: &mut Effects) {
+        if self.holds(version, &patch, fx) {
+            return;
+        }
         let Some(online) = &mut self.online else { return };
         match online.notices.notice(version, patch, self.now, &self.setup.limits) {
             Tell::These(these) => self.say_desired(these, fx),
+            Tell::All if self.follows() => self.listens(fx),
             Tell::All => self.enqueue(Job::CatchUp, fx),
         }
     }
@@ -132,11 +136,13 @@ impl Device {
         self.say_desired(these, fx);
     }
 
-    fn say_desired(&self, these: Vec<(u64, Bytes)>, fx: &mut Effects) {
-        if let Some(online) = &self.online
-            && online.subscriptions.has(Interest::DesiredProperties)
-        {
-            for (version, patch) in these {
+    fn say_desired(&mut self, these: Vec<(u64, Bytes)>, fx: &mut Effects) {
+        if !self.subscribed(Interest::DesiredProperties) {
+            return;
+        }
+        for (version, patch) in these {
+            self.tells(version);
+            if let Some(online) = &self.online {
                 fx.say(online.link, Outbound::Desired(version, patch));
             }
         }
@@ -146,8 +152,15 @@ impl Device {
     pub(super) fn catch_up(&mut self, fx: &mut Effects) {
         if !self.fresh {
             // No guard would tell that the cached one is outdated.
-            self.documents.twin = Cached::Unknown;
+            if self.follows() {
+                self.documents.forget();
+            } else {
+                self.documents.twin = Cached::Unknown;
+            }
             return self.jobs.push_front(Job::CatchUp);
+        }
+        if self.follows() {
+            return self.follow(fx);
         }
         let Some(notice) = self.documents.twin.get().map(|twin| twin.desired_in_full()) else {
             return;

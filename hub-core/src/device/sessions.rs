@@ -3,6 +3,7 @@
 use super::cache::Cached;
 use super::effect::{Answer, Effects, LifecycleKind, Said};
 use super::events::{Transition, needs_twin, presence_changed};
+use super::follow::Following;
 use super::input::Arrival;
 use super::job::{After, Job};
 use super::{Busy, Device, LINK_GONE, Online};
@@ -97,6 +98,7 @@ impl Device {
         epoch: Epoch,
         generation: u64,
         released: &[Offered],
+        heard: u64,
     ) -> (Change, After) {
         let mut change = Change::new();
         let mut after = After::Released;
@@ -111,6 +113,7 @@ impl Device {
                 epoch,
                 at: self.now,
             }));
+            change = change.and(self.heard_at_end(generation, heard));
             after = After::Left { session: Box::new(session) };
         }
         // What this link held, and what was sent while it was taken for the live one, is for the
@@ -171,6 +174,9 @@ impl Device {
         if begins(Interest::Messages) {
             self.mailbox.stir();
         }
+        if begins(Interest::DesiredProperties) {
+            self.listens(fx);
+        }
     }
 
     /// Whether the store's session is that of this epoch, here. Epochs alone do not tell: those of a
@@ -218,7 +224,9 @@ impl Device {
         present: bool,
         fx: &mut Effects,
     ) {
+        let mut following = Following::default();
         if let Some(old) = self.online.take() {
+            following = old.following.after();
             fx.said.push(Said::Close(old.link, CloseReason::TakenOver));
             let cause = DisconnectCause::Closed(CloseReason::TakenOver);
             fx.tell(LifecycleKind::Disconnected(old.epoch, cause));
@@ -236,6 +244,7 @@ impl Device {
             stored: session.stored,
             grant: arrival.grant.clone(),
             notices: Notices::default(),
+            following,
         });
         fx.tell(LifecycleKind::Connected(session.epoch));
         let welcome = Welcome {
@@ -256,6 +265,9 @@ impl Device {
             Self::end(over, fx);
         }
         self.mailbox.stir();
+        if subscriptions.has(Interest::DesiredProperties) {
+            self.listens(fx);
+        }
     }
 
     /// The hub ends the connection.
@@ -277,7 +289,8 @@ impl Device {
         self.seek();
         let released = self.mailbox.released();
         let (epoch, generation) = (online.epoch, online.grant.generation);
-        self.enqueue(Job::Leave { epoch, generation, cause, released }, fx);
+        let heard = online.following.sure();
+        self.enqueue(Job::Leave { epoch, generation, cause, released, heard }, fx);
     }
 
     /// A link may go before its connect is done. One in hand may be durable already: it is done,

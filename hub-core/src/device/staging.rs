@@ -11,13 +11,14 @@ use std::sync::Arc;
 use super::Setup;
 use super::cache::{Documents, Slot};
 use super::events::{Digital, retargeted, twin_changed};
+use super::room::Room;
 use crate::delivery;
 use crate::envelope::Message;
 use crate::error::{ErrorKind, HubError};
 use crate::id::{Address, Epoch};
 use crate::inbox::{Connection, Post};
 use crate::security::Registered as _;
-use crate::store::{Ask, Change, Key, Op, QueueKind, Record};
+use crate::store::{Ask, Change, Key, Op, QueueId, QueueKind, Record};
 use crate::time::Timestamp;
 use crate::twin::{ServicePatch, Twin};
 
@@ -59,6 +60,27 @@ impl Staging {
     #[must_use]
     pub fn asks(of: &Address) -> [Ask; 3] {
         SLOTS.map(|slot| Documents::ask(slot, of))
+    }
+
+    /// What has to be read where a queue was full whose oldest items give way to new ones, and how many
+    /// of these are wanted, if that is known. `None` where nothing gives way.
+    #[must_use]
+    pub fn room(&self, queue: &QueueId, items: Option<u32>) -> Option<[Ask; 2]> {
+        Room::asks(queue, items, &self.setup.limits)
+    }
+
+    /// A change with room made for it in a queue that was full. `read` are the answers to
+    /// [`Staging::room`].
+    ///
+    /// # Errors
+    /// How many items have to be read instead.
+    pub fn with_room(
+        &self,
+        change: Change,
+        queue: &QueueId,
+        read: &[Option<Record>],
+    ) -> Result<Change, u32> {
+        Room::of(queue.clone(), read).make(change, &self.setup.limits)
     }
 
     /// A cloud-to-device message. `read` are the answers to [`Staging::asks`].
@@ -109,7 +131,7 @@ impl Staging {
         if changed.is_empty() {
             return Ok(Staged { change: Change::new().require(&guard), then });
         }
-        let told = twin_changed(&self.setup, of, &changed, digital, &then);
+        let told = twin_changed(&self.setup, of, Some(twin), &changed, digital, &then);
         let found = retargeted(&self.setup, of, &mut then, false);
         let mut change = Change::new().replace(&guard, then.encode());
         if let Some(notice) = changed.desired_notice() {

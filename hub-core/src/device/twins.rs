@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Device;
 use super::cache::Cached;
 use super::effect::{Answer, Effects};
-use super::events::{Digital, retargeted, twin_changed};
+use super::events::{Digital, before_write, retargeted, twin_changed};
 use super::input::Request;
 use super::job::{After, Job};
 use crate::error::{CloseReason, HubError};
@@ -94,6 +94,7 @@ impl Device {
         let known = self.documents.session.get();
         let Cached::Known(_, twin) = &mut self.documents.twin else { return };
         let limits = &self.setup.limits;
+        let before = before_write(&self.setup, twin);
         let digital = Digital::before(&self.setup, &self.address, known, twin);
         let changed = Patch::parse(patch, limits)
             .and_then(|parsed| twin.report(&parsed, *if_version, self.now, limits));
@@ -102,7 +103,14 @@ impl Device {
                 // The twin is changed in place; until the outcome is known nobody reads it,
                 // and a refusal forgets it.
                 let after = After::Reported { version: twin.reported_version() };
-                let told = twin_changed(&self.setup, &self.address, &change, digital, twin);
+                let told = twin_changed(
+                    &self.setup,
+                    &self.address,
+                    before.as_ref(),
+                    &change,
+                    digital,
+                    twin,
+                );
                 let found = retargeted(&self.setup, &self.address, twin, self.mute_configuring);
                 let write = Change::new().require(&session).replace(&guard, twin.encode());
                 self.write(job, write.and(found).and(told), after, fx);
@@ -134,9 +142,20 @@ impl Device {
     pub(super) fn get_twin(&mut self, link: LinkId, tag: Tag, fx: &mut Effects) {
         if !self.fresh {
             // No guard would tell that the cached one is outdated.
-            self.documents.twin = Cached::Unknown;
+            if self.follows() {
+                self.documents.forget();
+            } else {
+                self.documents.twin = Cached::Unknown;
+            }
             return self.jobs.push_front(Job::GetTwin { link, tag });
         }
+        if self.subscribed(Interest::TwinResponses) && self.remember_view(link, tag, fx) {
+            return;
+        }
+        self.show_twin(link, tag, fx);
+    }
+
+    pub(super) fn show_twin(&mut self, link: LinkId, tag: Tag, fx: &mut Effects) {
         match self.documents.twin.get() {
             _ if !self.subscribed(Interest::TwinResponses) => {
                 fx.say(link, Outbound::Receipt(tag));
@@ -166,10 +185,18 @@ impl Device {
         };
         let generation = identity.generation();
         let (now, limits) = (self.now, &self.setup.limits);
+        let before = before_write(&self.setup, twin);
         let digital = Digital::before(&self.setup, &self.address, known, twin);
         match what.apply(twin, if_match.as_deref(), now, limits) {
             Ok(change) if !change.is_empty() => {
-                let told = twin_changed(&self.setup, &self.address, &change, digital, twin);
+                let told = twin_changed(
+                    &self.setup,
+                    &self.address,
+                    before.as_ref(),
+                    &change,
+                    digital,
+                    twin,
+                );
                 let found = retargeted(&self.setup, &self.address, twin, self.mute_configuring);
                 let also = what.also().cloned().unwrap_or_default();
                 let write = Change::new().replace(&guard, twin.encode());

@@ -168,6 +168,9 @@ impl DeviceClient {
     pub async fn next(&mut self) -> DeviceEvent {
         loop {
             if let Some(event) = self.heard.pop_front() {
+                if let DeviceEvent::Desired(version, _) = &event {
+                    self.link.up.send(Inbound::Heard(*version));
+                }
                 return event;
             }
             match self.link.down.next().await {

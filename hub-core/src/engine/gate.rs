@@ -164,6 +164,6 @@ fn tag_of(frame: &Inbound) -> Option<Tag> {
         | Inbound::Subscribe(tag, _)
         | Inbound::Unsubscribe(tag, _) => Some(*tag),
         Inbound::Settle(tag, ..) => *tag,
-        Inbound::Reply(..) => None,
+        Inbound::Reply(..) | Inbound::Heard(_) => None,
     }
 }

@@ -118,8 +118,11 @@ pub enum Action<'a> {
     WriteTwin(&'a Address),
     /// Call a direct method of this identity.
     InvokeMethod(&'a Address, &'a str),
-    /// Send a cloud-to-device message to this identity, or purge its queue.
+    /// Send a cloud-to-device message to this identity, purge its queue, or read, replay or remove its
+    /// dead letters.
     SendMessage(&'a Address),
+    /// Read or remove the dead letters of all identities.
+    DeadLetters,
     /// Receive feedback.
     ReceiveFeedback,
     /// Ask for the address of a file with this name, without the device's id before it, to upload it.
@@ -192,6 +195,6 @@ pub(crate) fn actions_of<'a>(address: &'a Address, frame: &Inbound) -> Vec<Actio
         Inbound::Subscribe(_, add) => {
             add.iter().map(|(interest, _)| Action::Subscribe(*interest)).collect()
         }
-        Inbound::Settle(..) | Inbound::Unsubscribe(..) => Vec::new(),
+        Inbound::Settle(..) | Inbound::Unsubscribe(..) | Inbound::Heard(_) => Vec::new(),
     }
 }

@@ -102,7 +102,9 @@ impl Uplink {
     /// Sends a frame. Never waits; what the store answers at once is in the downlink on return.
     /// To be called when there is room; a frame beyond it is taken all the same.
     pub fn send(&mut self, inbound: Inbound) {
-        if self.left {
+        // Where nobody wants to know what a device has, it is not asked of its machine.
+        let idle = matches!(inbound, Inbound::Heard(_)) && !self.shard.core.limits.desired_catch_up;
+        if self.left || idle {
             return;
         }
         self.paused = false;
@@ -147,7 +149,7 @@ impl Drop for Uplink {
 
 /// Frames that will be answered take a place in the window until they are.
 pub(super) fn wants_answer(inbound: &Inbound) -> bool {
-    !matches!(inbound, Inbound::Settle(None, ..) | Inbound::Reply(..))
+    !matches!(inbound, Inbound::Settle(None, ..) | Inbound::Reply(..) | Inbound::Heard(_))
 }
 
 /// What a frame takes of the link's bound on bytes of telemetry.

@@ -73,9 +73,23 @@ impl Hub {
     /// `DeviceNotFound`, `ModuleNotFound` (also for a disabled device), `QueueFull`,
     /// `TooLarge`, `InvalidExpiry`, `ArgumentInvalid`.
     pub async fn send(&self, to: &Address, message: Message) -> Result<SentMessage, HubError> {
+        self.sent(to, Request::Send(message)).await
+    }
+
+    /// The same, in one with another change: both happen or neither.
+    pub(super) async fn send_with(
+        &self,
+        to: &Address,
+        message: Message,
+        also: Change,
+    ) -> Result<SentMessage, HubError> {
+        self.sent(to, Request::SendWith(message, Box::new(also))).await
+    }
+
+    async fn sent(&self, to: &Address, request: Request) -> Result<SentMessage, HubError> {
         let within = self.limits().call_timeout;
         let counted = Counted::new(&self.core().meter, Meter::message_sent);
-        let answered = counted.end(self.ask_whole(to, Request::Send(message), within).await)?;
+        let answered = counted.end(self.ask_whole(to, request, within).await)?;
         match (answered.answer, answered.outcome) {
             (Answer::Sent(Sent { sequence, expiry }), Some(outcome)) => {
                 Ok(SentMessage { sequence, expiry, outcome })

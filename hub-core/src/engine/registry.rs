@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use super::holder::Holder;
 use super::hub::Hub;
 use crate::bulk::TwinContent;
-use crate::device::Input;
-use crate::device::events::{Lifecycle, registered};
+use crate::device::events::{Lifecycle, Transition, presence_changed, registered};
+use crate::device::{Input, Setup};
 use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::id::{Address, DeviceId};
 use crate::inbox::{Gone, Post};
@@ -14,6 +14,7 @@ use crate::registry::{
     Context, Identity, IdentitySpec, IfMatch, check_delete, check_module_parent, create,
     edge_runtime, put,
 };
+use crate::route::Presence;
 use crate::security::Registered;
 use crate::session::Session;
 use crate::store::{Ask, Change, Document, DocumentRef, Key, Kind, QueueId, Record};
@@ -244,8 +245,8 @@ impl Registry<'_> {
         }
     }
 
-    /// Deletes an identity with its twin, session, queue and pending feedback; a device with all
-    /// its modules and open uploads. What it has uploaded stays.
+    /// Deletes an identity with its twin and the twin's history, session, queue, dead letters and
+    /// pending feedback; a device with all its modules and open uploads. What it has uploaded stays.
     ///
     /// # Errors
     /// `DeviceNotFound`, `ModuleNotFound`, `PreconditionFailed`, `Busy`.
@@ -273,7 +274,7 @@ impl Registry<'_> {
             }
             let asks: Vec<Ask> = doomed
                 .iter()
-                .flat_map(|a| [Key::identity(a), Key::twin(a), Key::session(a)])
+                .flat_map(|a| [Key::identity(a), Key::twin(a), Key::session(a), Key::known(a)])
                 .map(Ask::Document)
                 .collect();
             let records = core.store.read(&asks).await?;
@@ -281,11 +282,14 @@ impl Registry<'_> {
             let identity = found.identity.ok_or_else(|| HubError::not_found(address))?;
             check_delete(&identity, if_match)?;
             let mut change = Change::new();
-            for records in records.chunks(3) {
+            for records in records.chunks(4) {
                 change = change.and(self.end(records));
             }
             for gone in &doomed {
-                change = change.clear(QueueId::mailbox(gone));
+                change = change
+                    .clear(QueueId::mailbox(gone))
+                    .clear(QueueId::dead_letters(gone))
+                    .clear(QueueId::twin_history(gone));
             }
             if !address.is_module() {
                 let device = address.device_id();
@@ -303,7 +307,8 @@ impl Registry<'_> {
         Err(HubError::new(ErrorKind::Busy, "others changed the same identity too often"))
     }
 
-    /// What ends with an identity, of its documents as they were read: identity, twin, session.
+    /// What ends with an identity, of its documents as they were read: identity, twin, session, and
+    /// what it knows.
     fn end(&self, records: &[Option<Record>]) -> Change {
         let mut change = Change::new();
         for record in records.iter().flatten() {
@@ -324,10 +329,35 @@ impl Registry<'_> {
         match (Identity::decode(&identity.body), Twin::decode(&twin.body)) {
             (Ok(identity), Ok(twin)) => {
                 let now = self.hub.now();
-                change.and(self.event(Lifecycle::Deleted, &identity, &twin, now))
+                let gone = self.disconnected(&identity, records.get(2), &twin, now);
+                change.and(gone).and(self.event(Lifecycle::Deleted, &identity, &twin, now))
             }
             _ => change,
         }
+    }
+
+    /// The word of a connection that ends with its identity: whoever holds it finds no session to end.
+    fn disconnected(
+        &self,
+        identity: &Identity,
+        session: Option<&Option<Record>>,
+        twin: &Twin,
+        at: Timestamp,
+    ) -> Change {
+        let Some(Some(Record::Document(document))) = session else { return Change::new() };
+        let session = Session::decode(&document.body).unwrap_or_default();
+        if !session.is_connected() {
+            return Change::new();
+        }
+        let core = self.hub.core();
+        let setup = Setup { routing: core.router.table(), ..Setup::clone(&core.setup) };
+        let transition = Transition {
+            presence: Presence::Disconnected,
+            generation: identity.generation(),
+            epoch: session.epoch,
+            at,
+        };
+        presence_changed(&setup, identity.address(), transition, Some(twin))
     }
 
     /// An identity.

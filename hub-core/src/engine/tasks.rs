@@ -16,7 +16,7 @@ use crate::delivery::Emitter;
 use crate::device::Input;
 use crate::id::{Address, SequenceNumber};
 use crate::route::outbox;
-use crate::store::{Claim, Item, Outcome, QueueKind, Scope, Seek};
+use crate::store::{Change, Claim, Item, Outcome, QueueKind, Scope, Seek};
 use crate::upload::expire;
 
 /// How often the log is trimmed.
@@ -36,6 +36,7 @@ pub(super) fn start(inner: &Arc<Inner>, joining: Joining) -> Vec<JoinHandle<()>>
         tasks.push(tokio::spawn(abandoned_blobs(Arc::downgrade(inner))));
     }
     tasks.push(tokio::spawn(retention(Arc::downgrade(inner))));
+    tasks.push(tokio::spawn(forgotten(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(roster::keep(inner.core.clone(), Arc::downgrade(inner), joining)));
     tasks.push(tokio::spawn(inbox::watch(Arc::downgrade(inner))));
     tasks.push(tokio::spawn(failure(inner.core.clone(), Arc::downgrade(inner))));
@@ -232,6 +233,53 @@ async fn abandoned_blobs(hub: Weak<Inner>) {
         }
         core.clock.wait_until(core.clock.now().after(EVERY)).await;
     }
+}
+
+/// Dead letters and changes of twins that are old enough go here, also when none are kept any more.
+async fn forgotten(hub: Weak<Inner>) {
+    /// How often.
+    const EVERY: Duration = Duration::from_secs(10);
+    loop {
+        let Some(inner) = hub.upgrade() else { return };
+        let clock = inner.core.clock.clone();
+        drop(inner);
+        clock.wait_until(clock.now().after(EVERY)).await;
+        loop {
+            let Some(inner) = hub.upgrade() else { return };
+            let limit = inner.core.limits.sweep_items_max;
+            match forget_once(&inner, limit).await {
+                Some(taken) if taken >= limit && limit > 0 => {}
+                _ => break,
+            }
+        }
+    }
+}
+
+/// How many items of the kind that had most were old enough. `None` if the store could not say.
+async fn forget_once(inner: &Arc<Inner>, limit: u32) -> Option<u32> {
+    let now = inner.core.clock.now();
+    let overdue =
+        |kind| Claim { scope: Scope::Overdue(kind), limit, hide_until: now.after(SWEEP_LOCK) };
+    let claims = [overdue(QueueKind::DeadLetter), overdue(QueueKind::TwinHistory)];
+    let lists = match inner.core.store.claim(now, &claims).await {
+        Ok(lists) => lists,
+        Err(error) => {
+            inner.core.meter.store_failed(&error);
+            return None;
+        }
+    };
+    let within = inner.core.limits.call_timeout;
+    let mut most = 0;
+    for items in &lists {
+        most = most.max(u32::try_from(items.len()).unwrap_or(u32::MAX));
+        // Each for itself: one that was removed meanwhile must not hold up the others.
+        let ends = items.iter().filter_map(|item| {
+            let shard = inner.shards.first()?;
+            Some(shard.commit(Change::new().settle(&item.at), within))
+        });
+        futures::future::join_all(ends).await;
+    }
+    Some(most)
 }
 
 /// Forgets what is older than the log's retention.

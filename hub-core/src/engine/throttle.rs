@@ -154,6 +154,7 @@ impl Throttle {
             Inbound::GetTwin(_) => (Operation::TwinRead, 1, 1),
             Inbound::Settle(..)
             | Inbound::Reply(..)
+            | Inbound::Heard(_)
             | Inbound::Subscribe(..)
             | Inbound::Unsubscribe(..) => return None,
         };

@@ -54,7 +54,8 @@
 //! - **S21** A committed batch ends a wait of each node it nudges: one under way, or else the next.
 //!   Being missed now and then is allowed (callers also poll), never being heard is not.
 //! - **S22** Items of a queue are listed in sequence order strictly after a number, locked ones too;
-//!   listing takes nothing and hides nothing.
+//!   items of all queues of a kind in byte order of the queues' ids and then in sequence order, strictly
+//!   after a place. Listing takes nothing and hides nothing.
 
 mod change;
 mod claim;

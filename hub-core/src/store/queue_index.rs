@@ -78,6 +78,11 @@ impl QueueIndex {
         self.queues.get(&queue.id).into_iter().flat_map(Members::numbers)
     }
 
+    /// The names of the queues that have items, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> + '_ {
+        self.queues.keys()
+    }
+
     /// Adds an item.
     pub fn add(&mut self, queue: &QueueId, sequence: u64, times: ItemTimes) {
         self.index(sequence, times);

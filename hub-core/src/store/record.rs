@@ -32,11 +32,13 @@ pub enum Kind {
     Job = 7,
     /// A configuration of many devices or modules, by its id.
     Configuration = 8,
+    /// What an identity may have of its desired properties, by its address.
+    Known = 9,
 }
 
 impl Kind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Identity,
         Self::Twin,
         Self::Session,
@@ -45,6 +47,7 @@ impl Kind {
         Self::Setting,
         Self::Job,
         Self::Configuration,
+        Self::Known,
     ];
 }
 
@@ -82,6 +85,12 @@ impl Key {
         Self { kind: Kind::Session, id: address.shared().clone() }
     }
 
+    /// What an address may have of its desired properties.
+    #[must_use]
+    pub fn known(address: &Address) -> Self {
+        Self { kind: Kind::Known, id: address.shared().clone() }
+    }
+
     /// The cursor of a consumer group in a partition.
     #[must_use]
     pub fn cursor(group: &str, partition: Partition) -> Self {
@@ -113,11 +122,13 @@ pub enum QueueKind {
     JobDevice = 9,
     /// Twins that configurations are to be applied to.
     Configure = 10,
+    /// What the writes of a twin have changed, write by write.
+    TwinHistory = 11,
 }
 
 impl QueueKind {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Mailbox,
         Self::Inbox,
         Self::FeedbackPending,
@@ -128,6 +139,7 @@ impl QueueKind {
         Self::Job,
         Self::JobDevice,
         Self::Configure,
+        Self::TwinHistory,
     ];
 }
 
@@ -145,6 +157,18 @@ impl QueueId {
     #[must_use]
     pub fn mailbox(address: &Address) -> Self {
         Self { kind: QueueKind::Mailbox, id: address.shared().clone() }
+    }
+
+    /// Messages of an identity that are dead, and kept.
+    #[must_use]
+    pub fn dead_letters(address: &Address) -> Self {
+        Self { kind: QueueKind::DeadLetter, id: address.shared().clone() }
+    }
+
+    /// What the writes of an identity's twin have changed.
+    #[must_use]
+    pub fn twin_history(address: &Address) -> Self {
+        Self { kind: QueueKind::TwinHistory, id: address.shared().clone() }
     }
 
     /// Calls and answers for a node.
@@ -339,6 +363,10 @@ pub enum Ask {
     Depth(QueueId),
     /// Items of a queue, locked or not, in sequence order strictly after a number; so many at most.
     Items(QueueId, SequenceNumber, u32),
+    /// Items of all queues of a kind, locked or not, in byte order of the queues' ids and then in
+    /// sequence order, strictly after a number in the queue of an id; so many at most. `("", 0)` is
+    /// before all of them.
+    ItemsOfKind(QueueKind, Arc<str>, SequenceNumber, u32),
 }
 
 /// What `read` answers.
@@ -350,7 +378,7 @@ pub enum Record {
     Item(Item),
     /// The depth asked for.
     Depth(u32),
-    /// The items asked for. Never `None`: an unknown queue has no items.
+    /// The items asked for, of one queue or of many. Never `None`: an unknown queue has no items.
     Items(Vec<Item>),
 }
 

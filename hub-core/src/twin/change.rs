@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::document::Twin;
 use super::patch::Members;
 use super::section::Stamp;
+use super::undo::Undo;
 use super::view;
 use crate::id::Address;
 use crate::time::Timestamp;
@@ -124,14 +125,23 @@ impl TwinChange {
     /// For a patch: the twin's version, and of each section written the patch, the metadata of
     /// what it names and the section's version. For a replacement: the whole `twin`, which must be
     /// as this change left it.
+    ///
+    /// With the twin `before` the change there is also `previous`, a member of ours: what stood at the
+    /// names that were written, null where there was nothing.
     #[must_use]
-    pub fn event_body(&self, address: &Address, twin: &Twin) -> Option<Bytes> {
+    pub fn event_body(
+        &self,
+        address: &Address,
+        twin: &Twin,
+        before: Option<&Twin>,
+    ) -> Option<Bytes> {
         if self.is_empty() {
             return None;
         }
+        let undo = before.map(|before| Undo::of(self, before));
         Some(match self.kind {
-            ChangeKind::Update => view::text(&view::UpdateEvent(self)),
-            ChangeKind::Replace => view::text(&view::ReplaceEvent(address, twin)),
+            ChangeKind::Update => view::text(&view::UpdateEvent(self, undo.as_ref())),
+            ChangeKind::Replace => view::text(&view::ReplaceEvent(address, twin, undo.as_ref())),
         })
     }
 }

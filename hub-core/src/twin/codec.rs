@@ -201,11 +201,16 @@ struct StoredStamps {
 
 /// Time, version, and the members whose stamps differ.
 #[derive(Deserialize)]
-struct StoredStamp(u64, u64, #[serde(default)] BTreeMap<Box<str>, StoredStamp>);
+pub(super) struct StoredStamp(u64, u64, #[serde(default)] BTreeMap<Box<str>, StoredStamp>);
 
 impl StoredStamp {
-    fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> Stamp {
         Stamp { at: Timestamp::from_millis(self.0), version: self.1 }
+    }
+
+    /// That of a member, if it has one of its own.
+    pub(super) fn inside(&self, name: &str) -> Option<&Self> {
+        self.2.get(name)
     }
 }
 

@@ -45,12 +45,15 @@ mod cursor;
 mod digital;
 mod document;
 mod error;
+mod history;
+mod known;
 mod lookup;
 mod notices;
 mod patch;
 mod pick;
 mod read;
 mod section;
+mod undo;
 mod view;
 
 #[cfg(test)]
@@ -61,6 +64,8 @@ pub use configured::{Configured, Held, Mark, Statuses};
 pub use digital::{DigitalPatch, DigitalPatchError, digital_changes};
 pub use document::{SectionName, Twin};
 pub use error::{DecodeError, TwinError};
+pub use history::{TwinVersion, Writer, twin_at_time, twin_at_version};
+pub use known::{Known, Names};
 pub use notices::{Notices, Tell};
 pub use patch::{Patch, SectionWrite, ServicePatch};
 pub use pick::{TwinPaths, TwinValues};

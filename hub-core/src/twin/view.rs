@@ -9,6 +9,7 @@ use super::change::{DesiredNotice, SectionChange, TwinChange};
 use super::document::Twin;
 use super::patch::{Member, Members};
 use super::section::{Content, Node, Section, Stamp, Tree};
+use super::undo::{Previous, Undo};
 use crate::id::Address;
 use crate::time::Timestamp;
 
@@ -223,7 +224,7 @@ impl Serialize for Notice<'_> {
 }
 
 /// What a patch changed: `{"version":…,"tags":{…},"properties":{…}}`, only what it wrote.
-pub(super) struct UpdateEvent<'c>(pub(super) &'c TwinChange);
+pub(super) struct UpdateEvent<'c>(pub(super) &'c TwinChange, pub(super) Option<&'c Undo>);
 
 impl Serialize for UpdateEvent<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -236,6 +237,7 @@ impl Serialize for UpdateEvent<'_> {
         if change.desired.is_some() || change.reported.is_some() {
             map.serialize_entry("properties", &ChangedProperties(change))?;
         }
+        previous(&mut map, self.1)?;
         map.end()
     }
 }
@@ -278,7 +280,11 @@ impl Serialize for ChangedSection<'_> {
 }
 
 /// The whole twin, as after a replacement.
-pub(super) struct ReplaceEvent<'t>(pub(super) &'t Address, pub(super) &'t Twin);
+pub(super) struct ReplaceEvent<'t>(
+    pub(super) &'t Address,
+    pub(super) &'t Twin,
+    pub(super) Option<&'t Undo>,
+);
 
 impl Serialize for ReplaceEvent<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -286,8 +292,13 @@ impl Serialize for ReplaceEvent<'_> {
         head(&mut map, self.0, self.1)?;
         map.serialize_entry("tags", &self.1.tags)?;
         map.serialize_entry("properties", &ServiceProperties(self.1))?;
+        previous(&mut map, self.2)?;
         map.end()
     }
+}
+
+fn previous<M: SerializeMap>(map: &mut M, undo: Option<&Undo>) -> Result<(), M::Error> {
+    undo.map_or(Ok(()), |undo| map.serialize_entry("previous", &Previous(undo)))
 }
 
 struct LifecycleEvent<'t>(&'t Address, &'t Twin);

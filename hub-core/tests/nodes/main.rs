@@ -11,6 +11,7 @@
 )]
 
 mod death;
+mod events;
 mod messages;
 mod methods;
 mod names;

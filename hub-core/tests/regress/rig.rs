@@ -51,14 +51,7 @@ impl Rig {
         let mut limits = Limits::default();
         adapt(&mut limits);
         let address = Address::parse("d1").unwrap();
-        let machine = |node: &str| {
-            let node = NodeId::new(node).unwrap();
-            let (limits, routing) = (limits.clone(), Arc::default());
-            let configurations = Arc::default();
-            let setup = Setup { limits, node, partitions: 1, routing, configurations };
-            Device::new(Arc::new(setup), address.clone())
-        };
-        let machines = vec![machine("a"), machine("b")];
+        let machines = ["a", "b"].map(|node| machine(node, &limits, &address)).to_vec();
         let store = MemoryStore::new();
         Self { store, machines, now: START, limits, address, conflicts: 0, batches: 0 }
     }
@@ -198,6 +191,15 @@ impl Rig {
     pub(crate) fn tick(&mut self, machine: usize) -> Vec<Said> {
         self.feed(machine, Input::Tick)
     }
+}
+
+/// The machine of a device at a node, without memory.
+pub(crate) fn machine(node: &str, limits: &Limits, address: &Address) -> Device {
+    let node = NodeId::new(node).unwrap();
+    let (limits, routing) = (limits.clone(), Arc::default());
+    let configurations = Arc::default();
+    let setup = Setup { limits, node, partitions: 1, routing, configurations };
+    Device::new(Arc::new(setup), address.clone())
 }
 
 /// The answers to a call.

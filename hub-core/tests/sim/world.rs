@@ -224,7 +224,7 @@ const EPOCH: u64 = 1_800_000_000_000;
 pub(crate) const PARTITIONS: u16 = 2;
 
 /// Short times and small bounds, so that a short run meets all of them.
-fn limits() -> Limits {
+fn limits(seed: u64) -> Limits {
     let secs = Duration::from_secs;
     let mut limits = Limits::default();
     limits.c2d_depth_max = 6;
@@ -252,6 +252,12 @@ fn limits() -> Limits {
     limits.remote_dispatch_timeout = secs(2);
     limits.notice_gap_max = secs(2);
     limits.call_timeout = secs(6);
+    // In every other run what can be kept is kept.
+    if seed.is_multiple_of(2) {
+        limits.dead_letters_max = 3;
+        limits.twin_history_max = 4;
+        limits.desired_catch_up = true;
+    }
     limits
 }
 
@@ -259,7 +265,7 @@ impl World {
     fn new(seed: u64, options: Options) -> Self {
         let mut rng = Rng::new(seed);
         let faults = Faults::draw(&mut rng);
-        let limits = limits();
+        let limits = limits(seed);
         let count = usize::try_from(rng.between(2, 4)).unwrap();
         let nodes = (0..count)
             .map(|index| {

@@ -1,8 +1,10 @@
 //! Twins as back ends read them.
 
 use hub_core::engine::Registration;
-use hub_core::twin::Twin;
+use hub_core::id::Address;
+use hub_core::twin::{SectionName, Twin, TwinVersion, Writer};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value, json};
 
 use super::identity::{Capabilities, Text, thumbprints};
 
@@ -47,4 +49,61 @@ impl Serialize for TwinJson<'_> {
         map.serialize_entry("tags", twin.tags())?;
         map.end()
     }
+}
+
+/// A twin as it was: without what the registry knows, of which there is no history.
+pub(crate) struct PastTwinJson<'a>(pub(crate) &'a Address, pub(crate) &'a Twin);
+
+impl Serialize for PastTwinJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (address, twin) = (self.0, self.1);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("deviceId", address.device_str())?;
+        if let Some(module) = address.module_str() {
+            map.serialize_entry("moduleId", module)?;
+        }
+        map.serialize_entry("etag", &twin.etag())?;
+        map.serialize_entry("version", &twin.version())?;
+        map.serialize_entry("properties", &twin.service_properties())?;
+        map.serialize_entry("tags", twin.tags())?;
+        map.end()
+    }
+}
+
+/// A change of a twin: what was written, and what was there before.
+pub(crate) fn version_json(version: &TwinVersion) -> Value {
+    let parts = |of: &dyn Fn(SectionName) -> Option<Value>| {
+        let mut parts = Map::new();
+        if let Some(tags) = of(SectionName::Tags) {
+            parts.insert("tags".to_owned(), tags);
+        }
+        let properties = [("desired", SectionName::Desired), ("reported", SectionName::Reported)];
+        let properties: Map<String, Value> = properties
+            .into_iter()
+            .filter_map(|(name, section)| Some((name.to_owned(), of(section)?)))
+            .collect();
+        if !properties.is_empty() {
+            parts.insert("properties".to_owned(), Value::Object(properties));
+        }
+        Value::Object(parts)
+    };
+    let by = match version.by() {
+        Writer::Device => "device",
+        Writer::BackEnd => "service",
+    };
+    let sections: Vec<String> = version.sections().iter().map(SectionName::to_string).collect();
+    let mut document = json!({
+        "version": version.version(),
+        "timeUtc": version.at().to_string(),
+        "opType": version.kind().op_type(),
+        "by": by,
+        "sections": sections,
+    });
+    if let Value::Object(document) = &mut document
+        && version.is_kept()
+    {
+        document.insert("patch".to_owned(), parts(&|section| version.patch(section)));
+        document.insert("previous".to_owned(), parts(&|section| version.previous(section)));
+    }
+    document
 }

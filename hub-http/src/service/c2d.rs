@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use hub_core::engine::{Action, QueuedMessage};
-use hub_core::envelope::{Property, SystemProperty};
+use hub_core::envelope::{Property, Stored, SystemProperty};
 use hub_core::id::{Address, SequenceNumber};
 use hub_core::security::Right;
 use serde_json::{Map, Value, json};
@@ -173,7 +173,19 @@ async fn peek(call: Call) -> Answer {
 }
 
 fn document(to: &Address, queued: &QueuedMessage) -> Value {
-    let message = &queued.message;
+    let mut document = contents(to, &queued.message);
+    let own = [
+        ("sequenceNumber", queued.sequence.0.into()),
+        ("expiryTimeUtc", queued.expiry.to_string().into()),
+        ("lockedUntilUtc", queued.locked_until.map(|until| until.to_string()).into()),
+        ("deliveryCount", queued.delivery_count.into()),
+    ];
+    document.extend(own.map(|(name, value): (&str, Value)| (name.to_owned(), value)));
+    Value::Object(document)
+}
+
+/// What a message has wherever it lies.
+pub(super) fn contents(to: &Address, message: &Stored) -> Map<String, Value> {
     let mut system = Map::new();
     for property in message.properties.iter() {
         if let Property::System(name, value) = property {
@@ -184,17 +196,14 @@ fn document(to: &Address, queued: &QueuedMessage) -> Value {
     let application = message.properties.application();
     let properties: Map<String, Value> =
         application.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    json!({
-        "sequenceNumber": queued.sequence.0,
-        "enqueuedTimeUtc": message.enqueued.to_string(),
-        "expiryTimeUtc": queued.expiry.to_string(),
-        "lockedUntilUtc": queued.locked_until.map(|until| until.to_string()),
-        "deliveryCount": queued.delivery_count,
-        "ack": message.ack.name(),
-        "systemProperties": system,
-        "properties": properties,
-        "body": BASE64_STANDARD.encode(&message.body),
-    })
+    let contents = [
+        ("enqueuedTimeUtc", message.enqueued.to_string().into()),
+        ("ack", message.ack.name().into()),
+        ("systemProperties", system.into()),
+        ("properties", properties.into()),
+        ("body", BASE64_STANDARD.encode(&message.body).into()),
+    ];
+    contents.map(|(name, value): (&str, Value)| (name.to_owned(), value)).into_iter().collect()
 }
 
 #[cfg(test)]

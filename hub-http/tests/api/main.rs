@@ -19,6 +19,7 @@ mod feedback;
 mod files;
 mod hostile;
 mod jobs;
+mod kept;
 mod methods;
 mod queries;
 mod quotas;

@@ -86,7 +86,7 @@ fn answer(frame: &Inbound, pick: u64) -> Option<Outbound> {
         | Inbound::GetTwin(tag)
         | Inbound::Subscribe(tag, _)
         | Inbound::Unsubscribe(tag, _) => *tag,
-        Inbound::Settle(..) | Inbound::Reply(..) => return None,
+        Inbound::Settle(..) | Inbound::Reply(..) | Inbound::Heard(_) => return None,
     };
     match pick % 8 {
         0 => None,

@@ -4,6 +4,7 @@ use hub_core::error::{CloseReason, HubError};
 use hub_core::frame::{Delivery, Disposition, Guarantee, Inbound, Interest, Outbound};
 use hub_core::id::Tag;
 
+use super::flight::Sent;
 use super::{Asked, Context, End, Session, Turn};
 use crate::bag;
 use crate::codec::{self, EncodeError, PacketId, Publish, Qos, suback, unsuback};
@@ -36,12 +37,13 @@ impl Session {
             Outbound::Desired(version, patch) => {
                 turn.topic.clear();
                 topics::write_desired(version, &mut turn.topic);
-                self.push(context, Interest::DesiredProperties, &patch, turn)
+                let sent = Sent::Desired(version);
+                self.push(context, (Interest::DesiredProperties, sent), &patch, turn)
             }
             Outbound::Call(call, name, payload) => {
                 turn.topic.clear();
                 topics::write_method(&name, call, &mut turn.topic);
-                self.push(context, Interest::Methods, &payload, turn)
+                self.push(context, (Interest::Methods, Sent::Other), &payload, turn)
             }
             Outbound::Close(reason) => Err(End::Closed(reason)),
         }
@@ -112,7 +114,7 @@ impl Session {
         write(context.now, &mut turn.body);
         let body = std::mem::take(&mut turn.body);
         let payload = if body.is_empty() { document } else { body.as_bytes() };
-        let pushed = self.push(context, Interest::TwinResponses, payload, turn);
+        let pushed = self.push(context, (Interest::TwinResponses, Sent::Other), payload, turn);
         turn.body = body;
         pushed
     }
@@ -121,7 +123,7 @@ impl Session {
     fn push(
         &mut self,
         context: Context<'_>,
-        interest: Interest,
+        (interest, sent): (Interest, Sent),
         payload: &[u8],
         turn: &mut Turn,
     ) -> Result<(), End> {
@@ -130,7 +132,7 @@ impl Session {
             Some(Guarantee::AtMostOnce) => None,
             Some(Guarantee::AtLeastOnce) => {
                 self.check_flight(context)?;
-                Some(self.flight.other())
+                Some(self.flight.other(sent))
             }
         };
         // Everything in these topics is bounded far below what a topic may hold.

@@ -11,6 +11,8 @@ use crate::codec::PacketId;
 pub(super) enum Sent {
     /// A cloud-to-device message: its acknowledgement completes it.
     Message(LockToken),
+    /// Desired properties of this version: the device has them when it acknowledges them.
+    Desired(u64),
     /// Anything else: its acknowledgement frees the id and means no more.
     Other,
 }
@@ -19,7 +21,7 @@ pub(super) enum Sent {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Flight {
     sent: VecDeque<(PacketId, Sent)>,
-    /// How far ids for [`Sent::Other`] have counted down.
+    /// How far ids for all but messages have counted down.
     down: u16,
 }
 
@@ -49,9 +51,9 @@ impl Flight {
     }
 
     /// The id for anything else.
-    pub(super) fn other(&mut self) -> PacketId {
+    pub(super) fn other(&mut self, sent: Sent) -> PacketId {
         let id = self.free_id();
-        self.sent.push_back((id, Sent::Other));
+        self.sent.push_back((id, sent));
         id
     }
 
@@ -111,7 +113,7 @@ mod tests {
     fn a_message_keeps_its_id_and_ids_never_collide() {
         let mut flight = Flight::default();
         assert_eq!(flight.message(token(1, 1)).get(), 1);
-        assert_eq!(flight.other().get(), 65535);
+        assert_eq!(flight.other(Sent::Other).get(), 65535);
         assert_eq!(flight.message(token(65535, 2)).get(), 65534);
         assert_eq!(flight.message(token(65536, 3)).get(), 65533);
         // The lock of the first has run out, and it is delivered again.
@@ -128,10 +130,10 @@ mod tests {
     fn ids_in_flight_are_skipped_when_counting_comes_round() {
         let mut flight = Flight::default();
         assert_eq!(flight.message(token(65534, 1)).get(), 65534);
-        let ids: Vec<u16> = (0..3).map(|_| flight.other().get()).collect();
+        let ids: Vec<u16> = (0..3).map(|_| flight.other(Sent::Other).get()).collect();
         assert_eq!(ids, [65535, 65533, 65532]);
         flight.down = 2;
-        assert_eq!(flight.other().get(), 1);
-        assert_eq!(flight.other().get(), 65531);
+        assert_eq!(flight.other(Sent::Other).get(), 1);
+        assert_eq!(flight.other(Sent::Other).get(), 65531);
     }
 }

@@ -8,6 +8,8 @@
 //! | a request for its twin | `GetTwin`, if it subscribed to answers | at once: nothing is to be kept |
 //! | an answer to a direct method | `Reply`, if the call is known | at once |
 //!
+//! A notice of desired properties of QoS 1 that it acknowledges is told to the hub as `Heard`.
+//!
 //! A device that never subscribed to twin responses gets none: the Python SDK asks for the twin in
 //! that state, and would take an answer for a change of desired properties.
 //!

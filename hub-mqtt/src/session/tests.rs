@@ -190,6 +190,7 @@ fn told(frame: &Inbound) -> String {
         Inbound::Reply(call, status, body) => {
             format!("reply {} {status} {}", call.0, String::from_utf8_lossy(body))
         }
+        Inbound::Heard(version) => format!("heard {version}"),
         Inbound::Subscribe(tag, wanted) => format!("subscribe #{} {wanted:?}", tag.0),
         Inbound::Unsubscribe(tag, ended) => format!("unsubscribe #{} {ended:?}", tag.0),
         Inbound::Settle(Some(_), ..) => panic!("MQTT waits for no answer to a settlement"),

@@ -26,8 +26,12 @@ impl Session {
         match packet {
             Packet::Publish(publish) => self.publish(context, &publish, turn),
             Packet::PubAck(id) => {
-                if let Some(Sent::Message(token)) = self.flight.acknowledged(id) {
-                    self.tell(Inbound::Settle(None, token, Disposition::Complete), turn);
+                match self.flight.acknowledged(id) {
+                    Some(Sent::Message(token)) => {
+                        self.tell(Inbound::Settle(None, token, Disposition::Complete), turn);
+                    }
+                    Some(Sent::Desired(version)) => self.tell(Inbound::Heard(version), turn),
+                    Some(Sent::Other) | None => {}
                 }
                 Ok(())
             }

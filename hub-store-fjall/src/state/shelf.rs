@@ -1,11 +1,13 @@
 //! The queues of one kind: the heads of all items, the core's index over them, and the bodies that
 //! are not in the tree yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hub_core::id::SequenceNumber;
-use hub_core::store::{ItemRef, ItemTimes, Marks, Push, QueueId, QueueIndex, Scope, Version};
+use hub_core::store::{
+    ItemRef, ItemTimes, Marks, Push, QueueId, QueueIndex, QueueKind, Scope, Version,
+};
 use hub_core::time::Timestamp;
 
 use super::Body;
@@ -103,6 +105,34 @@ impl Shelf {
             .take(usize::try_from(limit).unwrap_or(usize::MAX))
             .map(|(sequence, head)| (sequence, head.clone()))
             .collect()
+    }
+
+    /// Items of all queues in the order of these, as readers may see them, after a place. Looks at
+    /// the names of all queues.
+    pub(crate) fn list_all(
+        &self,
+        kind: QueueKind,
+        queue: &str,
+        after: SequenceNumber,
+        limit: u32,
+    ) -> Vec<(u64, Head)> {
+        // Those that the group under way has emptied are still there for readers.
+        let emptied = self.before.values().flatten().map(|head| &head.queue.id);
+        let names: BTreeSet<&Arc<str>> =
+            self.index.names().chain(emptied).filter(|id| &***id >= queue).collect();
+        let mut left = limit;
+        let mut found = Vec::new();
+        for id in names {
+            if left == 0 {
+                break;
+            }
+            let after = if **id == *queue { after } else { SequenceNumber::default() };
+            let of = QueueId { kind, id: Arc::clone(id) };
+            let heads = self.list(&of, after, left);
+            left -= u32::try_from(heads.len()).unwrap_or(left);
+            found.extend(heads);
+        }
+        found
     }
 
     /// Whether the item is still in the state that was read.

@@ -184,6 +184,7 @@ macro_rules! store_tests {
                 s16_items_come_back_byte_for_byte
                 s16_marks_come_back_byte_for_byte
                 s22_listing_shows_all_items_in_order
+                s22_listing_a_kind_goes_through_all_queues
             }
             claims {
                 s9_a_claimed_item_is_hidden_until_its_time

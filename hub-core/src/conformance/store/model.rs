@@ -237,6 +237,14 @@ impl Store for Model {
                 let items = items.take(*limit as usize).map(|(_, item)| item.clone());
                 Some(Record::Items(items.collect()))
             }
+            Ask::ItemsOfKind(kind, queue, after, limit) => {
+                let items = shapes.items.iter();
+                let items = items.filter(|((of, number), _)| {
+                    of.kind == *kind && (&of.id, number) > (queue, after)
+                });
+                let items = items.take(*limit as usize).map(|(_, item)| item.clone());
+                Some(Record::Items(items.collect()))
+            }
         };
         Ok(asks.iter().map(read).collect())
     }

@@ -37,6 +37,45 @@ pub async fn s22_listing_shows_all_items_in_order<F: Fixture>(fixture: &mut F) {
     assert_eq!(list(SequenceNumber(0), 0).await, []);
 }
 
+/// Listing a kind shows items of all its queues, locked ones too, queue by queue, after a place.
+pub async fn s22_listing_a_kind_goes_through_all_queues<F: Fixture>(fixture: &mut F) {
+    let probe = Probe::open(fixture).await;
+    let mut places = Vec::new();
+    for round in ["1", "2"] {
+        for id in ["d/m", "d", "é", "D", ""] {
+            let number = probe.push(item(&mailbox(id), &format!("{id}{round}"))).await;
+            places.push((id, number));
+        }
+    }
+    probe.push(item(&queue(QueueKind::DeadLetter, "d"), "other")).await;
+    let locked = probe.claim(1, Scope::Queue(mailbox("d")), 1, 1000).await;
+    places.sort_unstable();
+    let list = async |id: &str, after, limit| {
+        let ask = Ask::ItemsOfKind(QueueKind::Mailbox, id.into(), after, limit);
+        match probe.read(&[ask]).await.remove(0) {
+            Some(Record::Items(items)) => items,
+            other => panic!("not items: {other:?}"),
+        }
+    };
+    let all = list("", SequenceNumber(0), 100).await;
+    let place = |item: &Item| (item.at.queue().id.to_string(), item.at.sequence());
+    let expected: Vec<_> = places.iter().map(|(id, number)| ((*id).to_owned(), *number)).collect();
+    assert_eq!(all.iter().map(place).collect::<Vec<_>>(), expected);
+    assert!(locked.iter().all(|locked| all.contains(locked)));
+    for (index, (id, number)) in places.iter().enumerate() {
+        for limit in [0, 1, 3, 100] {
+            let page: Vec<_> = all.iter().skip(index + 1).take(limit as usize).cloned().collect();
+            assert_eq!(list(id, *number, limit).await, page, "after {id:?} {number:?}");
+        }
+    }
+    // A place need not be that of an item, nor of a queue.
+    assert_eq!(list("d", SequenceNumber(u64::MAX), 1).await.len(), 1);
+    assert_eq!(list("c", SequenceNumber(7), 1).await[0].at.queue(), &mailbox("d"));
+    assert_eq!(list("zz", SequenceNumber(0), 100).await.len(), 2);
+    let none = Ask::ItemsOfKind(QueueKind::Upload, "".into(), SequenceNumber(0), 100);
+    assert_eq!(probe.read(&[none]).await, [Some(Record::Items(Vec::new()))]);
+}
+
 /// An item is settled only as it was read, and only once.
 pub async fn s5_settle_needs_the_version_read<F: Fixture>(fixture: &mut F) {
     let probe = Probe::open(fixture).await;

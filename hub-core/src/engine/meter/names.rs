@@ -65,6 +65,7 @@ named!(Inbound {
     "reply": Self::Reply(..),
     "subscribe": Self::Subscribe(..),
     "unsubscribe": Self::Unsubscribe(..),
+    "heard": Self::Heard(..),
 });
 
 named!(Reason {
@@ -102,6 +103,8 @@ named!(ErrorKind {
     "device_disabled": Self::DeviceDisabled,
     "precondition_failed": Self::PreconditionFailed,
     "message_lock_lost": Self::MessageLockLost,
+    "dead_letter_not_found": Self::DeadLetterNotFound,
+    "twin_version_not_found": Self::TwinVersionNotFound,
     "queue_full": Self::QueueFull,
     "invalid_expiry": Self::InvalidExpiry,
     "too_large": Self::TooLarge,

@@ -1,6 +1,7 @@
 //! What a twin does, case by case.
 
 mod counters;
+mod history;
 mod limits;
 mod merge;
 mod metadata;

@@ -55,7 +55,7 @@ fn back_ends_see_metadata() {
 fn a_report_makes_an_event_like_the_captured_one() {
     let mut twin = Twin::new(at(1));
     let change = patch_section(&mut twin, SectionName::Reported, r#"{"max":10.96}"#, at(2));
-    let body = change.expect("accepted").event_body(&device(), &twin).expect("a body");
+    let body = change.expect("accepted").event_body(&device(), &twin, None).expect("a body");
     let time = time(2);
     assert_eq!(
         std::str::from_utf8(&body).expect("UTF-8"),
@@ -79,7 +79,7 @@ fn an_update_event_has_what_was_written_and_its_metadata() {
     root["a"] = a;
     root["l"] = stamp;
     assert_eq!(
-        json_of(&change.event_body(&device(), &twin).expect("a body")),
+        json_of(&change.event_body(&device(), &twin, None).expect("a body")),
         json!({
             "version": twin.version(),
             "tags": {"d": null, "t": 1},
@@ -98,7 +98,7 @@ fn an_update_event_has_what_was_written_and_its_metadata() {
 fn an_update_event_of_tags_has_no_properties() {
     let mut twin = Twin::new(at(1));
     let change = patch_section(&mut twin, SectionName::Tags, r#"{"t":"x"}"#, at(2));
-    let body = change.expect("accepted").event_body(&device(), &twin).expect("a body");
+    let body = change.expect("accepted").event_body(&device(), &twin, None).expect("a body");
     assert_eq!(&body[..], br#"{"version":3,"tags":{"t":"x"}}"#);
 }
 
@@ -115,7 +115,7 @@ fn a_replace_event_has_the_whole_twin() {
         if let Some(module) = module {
             want["moduleId"] = json!(module);
         }
-        assert_eq!(json_of(&change.event_body(&address, &twin).expect("a body")), want);
+        assert_eq!(json_of(&change.event_body(&address, &twin, None).expect("a body")), want);
     }
 }
 
@@ -123,7 +123,7 @@ fn a_replace_event_has_the_whole_twin() {
 fn a_change_that_is_empty_makes_no_event() {
     let mut twin = Twin::new(at(1));
     let change = patch_section(&mut twin, SectionName::Reported, "{}", at(2)).expect("accepted");
-    assert_eq!(change.event_body(&device(), &twin), None);
+    assert_eq!(change.event_body(&device(), &twin, None), None);
 }
 
 #[test]

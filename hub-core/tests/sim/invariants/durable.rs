@@ -112,7 +112,9 @@ impl Invariant for Durable {
                     | Inbound::Subscribe(tag, _)
                     | Inbound::Unsubscribe(tag, _)
                     | Inbound::Settle(Some(tag), ..) => *tag,
-                    Inbound::Settle(None, ..) | Inbound::Reply(..) => return Ok(()),
+                    Inbound::Settle(None, ..) | Inbound::Reply(..) | Inbound::Heard(_) => {
+                        return Ok(());
+                    }
                 };
                 self.frames.entry((*conn, tag)).or_default().push(inbound.clone());
                 Ok(())

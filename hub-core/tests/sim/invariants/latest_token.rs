@@ -46,8 +46,13 @@ impl Invariant for LatestToken {
                     if let Step::Settled { item, was } | Step::Retimed { item, was, .. } = step {
                         let key = (item.queue().clone(), item.sequence().0);
                         let latest = self.latest.get(&key);
-                        // A call that nobody claimed is taken back by whoever pushed it.
-                        let unclaimed = latest.is_none() && key.0.kind == QueueKind::Inbox;
+                        // A call that nobody claimed is taken back by whoever pushed it; what is kept
+                        // gives way unclaimed to what is newer.
+                        let unclaimed = latest.is_none()
+                            && matches!(
+                                key.0.kind,
+                                QueueKind::Inbox | QueueKind::DeadLetter | QueueKind::TwinHistory
+                            );
                         let right = (unclaimed || latest == Some(&item.version()))
                             && was.as_ref().is_some_and(|was| was.version == item.version());
                         ensure(right, || format!("{item:?} was settled; latest is {latest:?}"))?;

@@ -9,6 +9,7 @@ mod calls;
 mod durable;
 mod feedback;
 mod guards;
+mod kept;
 mod latest_token;
 mod log;
 mod nothing_lost;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::<log::Log>::default(),
         Box::<feedback::Feedback>::default(),
         Box::<guards::Guards>::default(),
+        Box::<kept::Kept>::default(),
         Box::new(overdue::Overdue),
         Box::new(settles::Settles),
     ]

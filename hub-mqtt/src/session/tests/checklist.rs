@@ -177,6 +177,19 @@ fn a_message_of_qos_0_is_completed_when_it_is_written() {
     rig.tells(&[]);
 }
 
+/// Whoever acknowledges a notice has it; a PUBACK of anything else says nothing of the kind.
+#[test]
+fn a_notice_that_is_acknowledged_was_heard() {
+    let mut rig = stored(all());
+    rig.hub(Outbound::Desired(7, Bytes::from_static(b"{}")));
+    rig.hub(Outbound::Call(MethodRef(1), "m".into(), Bytes::new()));
+    rig.turn.wire.clear();
+    let acknowledged = |id| Packet::PubAck(PacketId::new(id).unwrap());
+    rig.packet(acknowledged(65534)).tells(&[]);
+    rig.packet(acknowledged(65535)).tells(&["heard 7"]);
+    rig.packet(acknowledged(65535)).tells(&[]);
+}
+
 #[test]
 fn nothing_is_pushed_to_who_does_not_listen() {
     let mut rig = Rig::new();

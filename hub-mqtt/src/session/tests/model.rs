@@ -64,7 +64,7 @@ impl Model {
                 Inbound::Subscribe(tag, _) | Inbound::Unsubscribe(tag, _) => (tag, "receipt"),
                 Inbound::Report(tag, ..) => (tag, "reported"),
                 Inbound::GetTwin(tag) => (tag, "twin"),
-                Inbound::Reply(..) => continue,
+                Inbound::Reply(..) | Inbound::Heard(_) => continue,
                 Inbound::Settle(tag, token, _) => {
                     prop_assert!(tag.is_none());
                     let (sequence, version) = (token.sequence.0, token.version.0);

@@ -8,7 +8,7 @@ import base64
 import json
 import time
 
-from .rest import describe, identity_path
+from .rest import describe, identity_path, twin_path
 
 EVENTS = "/messages/events"
 FEEDBACK = "/messages/serviceBound/feedback"
@@ -60,6 +60,26 @@ class HubApi:
 
     def abandon_feedback(self, token):
         self.rest.expect(204, "POST", f"{FEEDBACK}/{token}/abandon")
+
+    # Dead letters
+
+    def purge(self, device):
+        return self.rest.expect(200, "DELETE", f"{identity_path(device)}/commands")
+
+    def dead_letters(self, device):
+        return self.rest.expect(200, "GET", f"{identity_path(device)}/messages/deadLetters")
+
+    def replay(self, device, number):
+        path = f"{identity_path(device)}/messages/deadLetters/{number}/replay"
+        return self.rest.expect(201, "POST", path)
+
+    # Twins as they were
+
+    def twin_changes(self, device):
+        return self.rest.expect(200, "GET", f"{twin_path(device)}/history")
+
+    def twin_at(self, device, version):
+        return self.rest.expect(200, "GET", f"{twin_path(device)}/history/{version}")
 
     # Files
 

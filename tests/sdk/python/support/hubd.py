@@ -13,6 +13,8 @@ import threading
 import time
 import uuid
 
+import pytest
+
 from .hubapi import HubApi
 from .relay import Relay
 from .rest import Rest
@@ -39,6 +41,16 @@ def binary():
     if not built:
         raise HubStartError("no hubd: set HUBD or run cargo build --example hubd")
     return str(max(built, key=lambda path: path.stat().st_mtime))
+
+
+def keeping():
+    """hubd's sibling beside it, which keeps what a hub keeps only if it is told to."""
+    path = pathlib.Path(binary()).with_name("hubd-keeping")
+    if path.exists():
+        return str(path)
+    if os.environ.get("HUBD"):
+        pytest.skip(f"no {path} beside the hubd that was given")
+    raise HubStartError(f"no {path}: run cargo build --example hubd-keeping")
 
 
 def default_store(data_dir):
@@ -75,8 +87,9 @@ def split_address(text):
 class Hubd:
     """One hubd process. Starts on construction; `stop` ends it with SIGTERM."""
 
-    def __init__(self, *flags, store=None, data_dir=None, ca_file=None):
+    def __init__(self, *flags, store=None, data_dir=None, ca_file=None, program=None):
         """`ca_file` is what clients trust when `flags` name a server certificate."""
+        self.program = program or binary()
         self.flags = flags
         self.given_ca_file = ca_file
         self.own_data_dir = data_dir is None
@@ -93,7 +106,7 @@ class Hubd:
 
     def start(self):
         command = [
-            binary(),
+            self.program,
             "--store", self.store,
             "--data-dir", str(self.data_dir),
             "--mqtts", address_or_any(MQTTS_PORT),

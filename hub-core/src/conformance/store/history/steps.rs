@@ -124,7 +124,12 @@ fn claims<S: Store>(random: &mut Random, walk: &Walk<S>) -> Vec<Claim> {
 }
 
 fn ask<S: Store>(random: &mut Random, walk: &Walk<S>) -> Ask {
-    match random.below(4) {
+    match random.below(5) {
+        // For the same reason as below.
+        4 => {
+            let (queue, most) = (queue(random), limit(random).get());
+            Ask::ItemsOfKind(queue.kind, queue.id, SequenceNumber(0), most)
+        }
         0 => Ask::Document(key(random)),
         // Numbers differ between the stores, so the list begins where both agree.
         2 => Ask::Items(queue(random), SequenceNumber(0), limit(random).get()),
