@@ -15,10 +15,13 @@ pub mod commit;
 pub mod end_to_end;
 pub mod engine;
 pub mod fixture;
+pub mod hubd;
 pub mod mqtt_codec;
 pub mod node;
+pub mod process;
 pub mod query;
 mod random;
+pub mod reader;
 pub mod routing;
 pub mod twin;
 

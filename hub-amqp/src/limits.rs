@@ -31,7 +31,8 @@ pub struct AmqpLimits {
     /// What the peer is told to bear of silence; after twice as long without a word of it, it is
     /// taken for gone. 240 s, as the service says.
     pub idle_timeout: Duration,
-    /// Most readers of one partition in one consumer group, if none of them has an epoch. 5.
+    /// Most readers of one partition in one consumer group, if none of them has an epoch; those of
+    /// other nodes are not counted. 5.
     pub readers_max: usize,
 }
 

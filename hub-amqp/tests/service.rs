@@ -16,5 +16,7 @@ mod manners;
 mod messages;
 #[path = "service/quotas.rs"]
 mod quotas;
+#[path = "service/slow.rs"]
+mod slow;
 #[path = "service/tokens.rs"]
 mod tokens;

@@ -208,7 +208,8 @@ pub struct Limits {
     pub endpoint_batch_max: u32,
     /// Most bytes of bodies that an endpoint is handed at once; a single larger event comes alone.
     pub endpoint_batch_bytes_max: usize,
-    /// Longest wait for an endpoint to take a batch.
+    /// Longest wait for an endpoint to take a batch. It is told nine tenths of it, see
+    /// [`Limits::endpoint_round`].
     pub endpoint_timeout: Duration,
     /// How long a node that works an endpoint off keeps it without renewing. Longer than
     /// `endpoint_timeout` by more than the clocks of the nodes may differ.
@@ -418,5 +419,15 @@ impl Default for Limits {
             call_timeout: secs(30),
             quota_devices_max: 100_000,
         }
+    }
+}
+
+impl Limits {
+    /// How long an endpoint is told that a batch may take: nine tenths of
+    /// [`endpoint_timeout`](Self::endpoint_timeout). The hub waits for the rest of it, so that the
+    /// endpoint's own answer, which says how many events it has kept, is heard.
+    #[must_use]
+    pub fn endpoint_round(&self) -> Duration {
+        self.endpoint_timeout / 10 * 9
     }
 }

@@ -49,7 +49,7 @@ fn floor(module: &str) -> Option<u8> {
 
 /// What stands on floor 6, and everybody above may know: the traits of stores and of files, and what
 /// helps the authors of stores.
-const STORE_TRAITS: [&str; 10] = [
+const STORE_TRAITS: [&str; 12] = [
     "Store",
     "Query",
     "Held",
@@ -57,6 +57,8 @@ const STORE_TRAITS: [&str; 10] = [
     "Nudges",
     "OneLock",
     "Shapes",
+    "QueueIndex",
+    "ItemTimes",
     "BlobStore",
     "BlobReader",
     "BlobWriter",

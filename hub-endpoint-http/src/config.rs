@@ -100,8 +100,8 @@ impl HttpEndpointConfig {
         Self { connect_timeout, ..self }
     }
 
-    /// Longest time of an exchange, connecting included. Below the hub's own
-    /// `Limits::endpoint_timeout`, the failure says more.
+    /// Longest time of an exchange, connecting included. What the hub gives for a batch bounds it
+    /// as well, see [`Outgoing::within`](hub_core::endpoint::Outgoing::within).
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }

@@ -14,8 +14,9 @@
 //! | 3xx | not followed: whoever can redirect a webhook gets what was meant for another; tried again |
 //! | all others, and what is no HTTP | wrong; tried again |
 //!
-//! Everything is bounded: the time to connect, the time of the whole exchange, and what is read of an
-//! answer. Connections are kept and used again. Each request has a header `idempotency-key`, made
+//! Everything is bounded: the time to connect, the time of an exchange, the time of a batch (what the
+//! hub gives, `Limits::endpoint_timeout`; three quarters of it for the batch as a whole), and what is
+//! read of an answer. Connections are kept and used again. Each request has a header `idempotency-key`, made
 //! of the endpoint, the partition and the sequence numbers of the first and last event, which is
 //! the same when the same batch is sent again.
 //!
@@ -33,7 +34,7 @@ mod config;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -47,12 +48,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
+use tokio::time::Instant;
 
 pub use self::config::{ConfigError, HttpEndpointConfig};
 
-/// How long a batch is sent event by event before it is left to the next round. With one exchange
-/// more, a round stays within the default of `Limits::endpoint_timeout`.
-const ROUND: Duration = Duration::from_secs(8);
 /// Longest idle time of a connection that is kept.
 const IDLE: Duration = Duration::from_secs(60);
 /// Most bytes of the head of an answer.
@@ -101,11 +100,16 @@ impl HttpEndpoint {
         Ok(Self { config, client })
     }
 
-    /// Sends some events in one request.
-    async fn send(&self, batch: &Outgoing, events: &[Event]) -> Result<(), Failure> {
+    /// Sends some events in one request, which ends within the time of an exchange and this one.
+    async fn send(
+        &self,
+        batch: &Outgoing,
+        events: &[Event],
+        within: Duration,
+    ) -> Result<(), Failure> {
         let request = self.request(batch, events)?;
         let exchange = self.exchange(request);
-        match tokio::time::timeout(self.config.timeout, exchange).await {
+        match tokio::time::timeout(within.min(self.config.timeout), exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::new(FailureKind::Timeout, "the server did not answer in time")),
         }
@@ -160,16 +164,15 @@ impl HttpEndpoint {
     }
 
     /// The batch was refused for one of its events. Which one shows when each goes alone.
-    async fn send_each(&self, batch: &Outgoing) -> Result<(), Failure> {
-        let began = Instant::now();
+    async fn send_each(&self, batch: &Outgoing, began: Instant) -> Result<(), Failure> {
         for (taken, event) in batch.events.iter().enumerate() {
-            if taken > 0 && began.elapsed() > ROUND {
+            let left = batch.within.saturating_sub(began.elapsed());
+            if left.is_zero() {
                 let slow = "the server takes longer than there is for a batch, event by event";
                 return Err(Failure::new(FailureKind::Timeout, slow).after(taken));
             }
-            if let Err(failure) = self.send(batch, std::slice::from_ref(event)).await {
-                return Err(failure.after(taken));
-            }
+            let alone = self.send(batch, std::slice::from_ref(event), left).await;
+            alone.map_err(|failure| failure.after(taken))?;
         }
         Ok(())
     }
@@ -182,9 +185,13 @@ impl Endpoint for HttpEndpoint {
     }
 
     async fn deliver(&self, batch: &Outgoing) -> Result<(), Failure> {
-        match self.send(batch, &batch.events).await {
-            Err(failure) if failure.kind.is_of_one_event() && batch.events.len() > 1 => {
-                self.send_each(batch).await
+        let began = Instant::now();
+        let several = batch.events.len() > 1;
+        // The rest of the time is for the events one by one: some go, however late the refusal came.
+        let whole = if several { batch.within / 4 * 3 } else { batch.within };
+        match self.send(batch, &batch.events, whole).await {
+            Err(failure) if failure.kind.is_of_one_event() && several => {
+                self.send_each(batch, began).await
             }
             answer => answer,
         }

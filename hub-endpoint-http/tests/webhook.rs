@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hub_core::endpoint::{Endpoint as _, Failure, FailureKind, Outgoing};
@@ -31,6 +31,8 @@ enum Script {
     Babbles(String),
     /// Refuses requests that contain this with the first answer, and takes others.
     Picky(&'static str, String),
+    /// The same, and answers nothing more after so many requests.
+    Tires(&'static str, String, usize),
 }
 
 #[derive(Clone)]
@@ -72,12 +74,18 @@ impl Server {
     async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, script: Script) {
         while let Some((head, body)) = request(&mut stream).await {
             self.requests.lock().unwrap().push((head, body.clone()));
+            let seen = self.requests().len();
             let answer = match &script {
                 Script::Says(answer) | Script::SaysAndCloses(answer) | Script::Babbles(answer) => {
                     answer.clone()
                 }
-                Script::Picky(word, answer) if body.contains(word) => answer.clone(),
-                Script::Picky(..) => OK.to_owned(),
+                Script::Tires(_, _, most) if seen > *most => return std::future::pending().await,
+                Script::Picky(word, answer) | Script::Tires(word, answer, _)
+                    if body.contains(word) =>
+                {
+                    answer.clone()
+                }
+                Script::Picky(..) | Script::Tires(..) => OK.to_owned(),
                 Script::Hangs => return std::future::pending().await,
             };
             if stream.write_all(answer.as_bytes()).await.is_err() {
@@ -95,6 +103,15 @@ impl Server {
 
     fn requests(&self) -> Vec<(String, String)> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// Waits for so many requests, by a real clock where that of the runtime stands still.
+    async fn asked(&self, requests: usize) {
+        let began = Instant::now();
+        while self.requests().len() < requests {
+            assert!(began.elapsed() < Duration::from_secs(60), "request {requests} does not come");
+            tokio::task::yield_now().await;
+        }
     }
 
     fn endpoint(&self) -> HttpEndpoint {
@@ -248,6 +265,43 @@ async fn one_bad_event_is_found_among_many() {
     let failure = server.endpoint().deliver(&batch(&["bad"])).await.unwrap_err();
     assert_eq!((failure.kind, failure.taken), (FailureKind::TooLarge, 0));
     assert_eq!(server.requests().len(), 1);
+}
+
+/// Keeps the clock where it is for as long as it lives. A paused clock would otherwise move
+/// whenever all tasks wait, for a socket too; but not while a thread of the runtime is at work.
+fn still() -> mpsc::Sender<()> {
+    let (moves, stands) = mpsc::channel::<()>();
+    tokio::task::spawn_blocking(move || stands.recv());
+    moves
+}
+
+/// The time of the batch and no constant ends it, and the answer says how far it came.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_sent_one_by_one_ends_in_its_time() {
+    let _still = still();
+    // More than one event is refused, the first alone is taken, the second waits in vain.
+    let server = Server::start(Script::Tires("},{", status("422 No"), 2), None).await;
+    let endpoint = server.endpoint_with(|config| config.timeout(Duration::from_secs(3600)));
+    let batch = batch(&["a", "b", "c"]).within(Duration::from_secs(40));
+    let delivery = tokio::spawn(async move { endpoint.deliver(&batch).await });
+    server.asked(3).await;
+    tokio::time::advance(Duration::from_secs(40)).await;
+    let failure = delivery.await.unwrap().unwrap_err();
+    assert_eq!((failure.kind, failure.taken), (FailureKind::Timeout, 1), "{failure}");
+}
+
+/// However late a batch is refused, there is time to look for the event that is not acceptable.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_hangs_as_a_whole_leaves_a_quarter_of_its_time() {
+    let _still = still();
+    let server = Server::start(Script::Hangs, None).await;
+    let endpoint = server.endpoint_with(|config| config.timeout(Duration::from_secs(3600)));
+    let batch = batch(&["a", "b"]).within(Duration::from_secs(40));
+    let delivery = tokio::spawn(async move { endpoint.deliver(&batch).await });
+    server.asked(1).await;
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let failure = delivery.await.unwrap().unwrap_err();
+    assert_eq!((failure.kind, failure.taken), (FailureKind::Timeout, 0), "{failure}");
 }
 
 /// A server with a certificate, and the PEM text of its authority.

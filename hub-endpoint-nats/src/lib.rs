@@ -10,6 +10,9 @@
 //! hub whatever fails. Each has a `Nats-Msg-Id` made of the endpoint and the event's place, by which
 //! the stream drops what comes twice within its window for duplicates.
 //!
+//! A batch is left when of the time that the hub gives for it (`Limits::endpoint_timeout`) there is
+//! less than an acknowledgement may take, or a quarter; the rest comes with the next.
+//!
 //! ```no_run
 //! use hub_endpoint_nats::{NatsEndpoint, NatsEndpointConfig};
 //!
@@ -19,7 +22,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
@@ -28,6 +31,7 @@ use async_trait::async_trait;
 use hub_core::endpoint::{Endpoint, Failure, FailureKind, Outgoing, write_event};
 use hub_core::envelope::Event;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// Why an endpoint cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,10 +113,6 @@ impl NatsEndpointConfig {
     }
 }
 
-/// How long a batch is sent before the rest is left to the next round. With the connect and one
-/// acknowledgement more, a round stays within the default of `Limits::endpoint_timeout`.
-const ROUND: Duration = Duration::from_secs(15);
-
 /// A stream of a NATS server.
 pub struct NatsEndpoint {
     config: NatsEndpointConfig,
@@ -190,18 +190,20 @@ impl Endpoint for NatsEndpoint {
     async fn deliver(&self, batch: &Outgoing) -> Result<(), Failure> {
         // Taken out while it is used: if the future is dropped, so is the connection.
         let kept = self.connection.lock().await.take();
+        let began = Instant::now();
+        let left = || batch.within.saturating_sub(began.elapsed());
+        // One that is cut off costs the connection, so none is begun without time for it.
+        let needed = self.config.timeout.min(batch.within / 4);
         let connection = match kept {
             Some(connection) => connection,
-            None => self.connect(&batch.hub).await?,
+            None => within(left(), self.connect(&batch.hub)).await?,
         };
-        let began = Instant::now();
         for (taken, event) in batch.events.iter().enumerate() {
-            if taken > 0 && began.elapsed() > ROUND {
+            if taken > 0 && left() < needed {
                 *self.connection.lock().await = Some(connection);
-                let slow = "the server takes longer than there is for a batch";
-                return Err(Failure::new(FailureKind::Timeout, slow).after(taken));
+                return Err(late().after(taken));
             }
-            if let Err(failure) = self.send(&connection, batch, event).await {
+            if let Err(failure) = within(left(), self.send(&connection, batch, event)).await {
                 if failure.kind.is_of_one_event() {
                     *self.connection.lock().await = Some(connection);
                 }
@@ -211,6 +213,18 @@ impl Endpoint for NatsEndpoint {
         *self.connection.lock().await = Some(connection);
         Ok(())
     }
+}
+
+/// Leaves what takes longer than this.
+async fn within<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(time, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn late() -> Failure {
+    Failure::new(FailureKind::Timeout, "the server takes longer than there is for a batch")
 }
 
 /// A device's id as one part of a subject.

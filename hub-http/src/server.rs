@@ -14,14 +14,11 @@ use futures::future::BoxFuture;
 use http::{Request, StatusCode};
 use hub_core::engine::{Hub, Shutdown};
 use hub_core::transport::{ByteStream, Peer, StreamHandler, Transport, TransportError};
-use hub_tls::TlsSettings;
+use hub_tls::{Addresses, Incident, Listeners, Protocol, Terms, TlsSettings, WhenFull};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::api::{Api, Settings};
 use crate::wire::{Heads, Wire};
@@ -32,16 +29,10 @@ const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// How long a TCP connection may be silent before it is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Connections that the operating system holds until they are taken.
-const BACKLOG: u32 = 4096;
-
-/// How long to wait before accepting again after the operating system could not.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
 /// Sets an HTTP server up. Without an address it serves nobody.
 #[derive(Default)]
 pub struct HttpTransportBuilder {
-    addresses: Vec<(SocketAddr, Option<TlsSettings>)>,
+    addresses: Addresses,
     sockets: Vec<Arc<dyn StreamHandler>>,
     others: Option<axum::Router>,
     operations: bool,
@@ -64,14 +55,14 @@ impl HttpTransportBuilder {
     /// text there: for loopback, and behind a proxy.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.addresses.push((address, None));
+        self.addresses.add(address, None);
         self
     }
 
     /// Adds an address to listen on with TLS. Port 0 takes a free one.
     #[must_use]
     pub fn listen_tls(mut self, address: SocketAddr, tls: TlsSettings) -> Self {
-        self.addresses.push((address, Some(tls)));
+        self.addresses.add(address, Some(tls));
         self
     }
 
@@ -126,15 +117,8 @@ impl HttpTransportBuilder {
     /// # Errors
     /// What the operating system says when an address cannot be had, and which address that is.
     pub fn bind(self) -> io::Result<HttpTransport> {
-        let mut listeners = Vec::with_capacity(self.addresses.len());
-        for (wanted, tls) in self.addresses {
-            let (socket, address) = listen(wanted).map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}"))
-            })?;
-            listeners.push(Listener { socket, address, tls });
-        }
         Ok(HttpTransport {
-            listeners,
+            listeners: self.addresses.bind()?,
             sockets: self.sockets,
             others: self.others,
             operations: self.operations,
@@ -145,25 +129,9 @@ impl HttpTransportBuilder {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restarted hub need not wait for connections of the last one to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    let socket = socket.listen(BACKLOG)?;
-    let address = socket.local_addr()?;
-    Ok((socket, address))
-}
-
-struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
-    tls: Option<TlsSettings>,
-}
-
 /// An HTTP server that has its addresses, and waits for [`Hub::serve`].
 pub struct HttpTransport {
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     sockets: Vec<Arc<dyn StreamHandler>>,
     others: Option<axum::Router>,
     operations: bool,
@@ -198,14 +166,13 @@ impl HttpTransport {
     /// The addresses it listens on, in the order they were added.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address).collect()
+        self.listeners.local_addrs()
     }
 }
 
 /// What the connections of a server share.
 struct Shared {
     api: Arc<Api>,
-    places: Arc<Semaphore>,
     shutdown: Shutdown,
     idle_timeout: Duration,
 }
@@ -217,88 +184,46 @@ impl Transport for HttpTransport {
     }
 
     async fn serve(self: Box<Self>, hub: Hub, shutdown: Shutdown) -> Result<(), TransportError> {
-        let places = self.connections_max.unwrap_or(hub.limits().connections_max);
+        let limits = hub.limits();
+        let terms = Terms {
+            connections_max: self.connections_max.unwrap_or(limits.connections_max),
+            when_full: WhenFull::Wait,
+            handshake_timeout: limits.handshake_timeout,
+            keepalive: Some(KEEPALIVE),
+        };
         let mut api = Api::new(hub);
         api.sockets = self.sockets;
         api.others = self.others;
         api.operations = self.operations;
         api.settings = self.settings;
-        let shared = Arc::new(Shared {
-            api: Arc::new(api),
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            shutdown,
-            idle_timeout: self.idle_timeout,
-        });
-        let mut listening = JoinSet::new();
-        for listener in self.listeners {
-            listening.spawn(accept(listener, shared.clone()));
-        }
-        while listening.join_next().await.is_some() {}
+        let stop = shutdown.clone();
+        let http = Shared { api: Arc::new(api), shutdown, idle_timeout: self.idle_timeout };
+        self.listeners.serve(Http(Arc::new(http)), terms, stop).await;
         Ok(())
     }
 }
 
-/// Accepts until the hub stops, then waits for the connections. Dropping the future ends them.
-async fn accept(listener: Listener, shared: Arc<Shared>) {
-    let Listener { socket, tls, .. } = listener;
-    let mut shutdown = shared.shutdown.clone();
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = shutdown.requested() => break,
-            Some(_) = connections.join_next() => {}
-            accepted = next(&socket, &shared.places) => match accepted {
-                Ok((stream, address, place)) => {
-                    let (shared, tls) = (shared.clone(), tls.clone());
-                    connections.spawn(async move {
-                        connection(stream, address, tls, shared).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    // A peer that went away already, or no file descriptors left for now.
-                    tracing::debug!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
-                }
-            }
-        }
+#[derive(Clone)]
+struct Http(Arc<Shared>);
+
+impl Protocol for Http {
+    fn name(&self) -> &'static str {
+        "http"
     }
-    drop(socket);
-    while connections.join_next().await.is_some() {}
-}
 
-async fn next(
-    socket: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>)> {
-    // Never closed, so there always is a place in the end.
-    let place = places.clone().acquire_owned().await.ok();
-    let (stream, address) = socket.accept().await?;
-    Ok((stream, address, place))
-}
+    /// Counts nothing: what is asked for is counted, not who comes.
+    fn note(&self, _incident: Incident) {}
 
-async fn connection(
-    stream: TcpStream,
-    address: SocketAddr,
-    tls: Option<TlsSettings>,
-    shared: Arc<Shared>,
-) {
-    // Answers are short and somebody waits for each: none may linger for the next.
-    let _ = stream.set_nodelay(true);
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
-    let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-    let mut peer = Peer { addr: Some(address), certificate: None };
-    match tls {
-        None => talk(stream, peer, shared).await,
-        Some(tls) => {
-            let within = shared.api.hub.limits().handshake_timeout;
-            match tls.accept(stream, within).await {
-                Ok((stream, certificate)) => {
-                    peer.certificate = certificate;
-                    talk(stream, peer, shared).await;
-                }
-                Err(error) => tracing::debug!(peer = %address, %error, "no TLS handshake"),
+    fn serve<IO, O>(self, open: O) -> impl Future<Output = ()> + Send + 'static
+    where
+        IO: ByteStream,
+        O: Future<Output = Option<(IO, Peer)>> + Send + 'static,
+    {
+        // In a box, so that a handshake takes no room once it is over.
+        let open = Box::pin(open);
+        async move {
+            if let Some((stream, peer)) = open.await {
+                talk(stream, peer, self.0).await;
             }
         }
     }

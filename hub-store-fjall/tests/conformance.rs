@@ -13,7 +13,7 @@ mod scratch;
 
 use async_trait::async_trait;
 use hub_core::conformance::query::ByReading;
-use hub_core::conformance::store::{Faulty, Fixture, Retry};
+use hub_core::conformance::store::{Failing, Fixture};
 use hub_store_fjall::{FileStore, FileStoreConfig};
 use scratch::Scratch;
 
@@ -49,35 +49,6 @@ impl Fixture for Directories {
     }
 }
 
-/// The same behind a store that fails.
-struct Failing {
-    inner: Directories,
-    seed: u64,
-}
-
-impl Failing {
-    fn around(&mut self, store: FileStore) -> Retry<Faulty<FileStore>> {
-        self.seed += 1;
-        Retry::new(Faulty::new(store, self.seed))
-    }
-}
-
-#[async_trait]
-impl Fixture for Failing {
-    type Store = Retry<Faulty<FileStore>>;
-
-    async fn open(&mut self) -> Self::Store {
-        let store = self.inner.open().await;
-        self.around(store)
-    }
-
-    async fn reopen(&mut self, store: Self::Store) -> Option<Self::Store> {
-        drop(store);
-        let store = self.inner.open_last();
-        Some(self.around(store))
-    }
-}
-
 fn ordinary() -> FileStoreConfig {
     FileStoreConfig::new().segment_bytes(4 << 20)
 }
@@ -99,10 +70,7 @@ mod tiny {
 }
 
 mod faulty {
-    hub_core::store_tests!(super::Failing {
-        inner: super::Directories::new(super::ordinary()),
-        seed: 0
-    });
+    hub_core::store_tests!(super::Failing::new(super::Directories::new(super::ordinary())));
 }
 
 mod queries {

@@ -183,6 +183,48 @@ fn a_damaged_old_segment_can_be_given_up_with_those_before_it() {
     assert_eq!(block_on(store.seek(LOG, Seek::Next)).unwrap().0, 1501);
 }
 
+/// A gap is not taken for the end of the log: what lies before it would go without a word.
+#[test]
+fn a_segment_that_is_missing_between_others_is_named_and_nothing_is_removed() {
+    let scratch = Scratch::new();
+    let store = open(scratch.path()).unwrap();
+    (1..=1500).for_each(|number| commit(&store, number));
+    block_on(store.close());
+    let (third, away) = (segment(&scratch, 3), scratch.path().join("away"));
+    fs::rename(&third, &away).unwrap();
+    let said = said(open(scratch.path()));
+    let gap = "0000000000000003.seg: damaged (missing, and older segments are there: 2)";
+    assert!(said.contains(gap), "{said}");
+    fs::rename(&away, &third).unwrap();
+    assert_eq!(numbers(&open(scratch.path()).unwrap()).unwrap(), 1500);
+}
+
+/// The file of a segment that has expired may be there or not, whatever became of its neighbours: a
+/// crash leaves some of them.
+#[test]
+fn a_segment_that_has_expired_is_not_missed() {
+    let scratch = Scratch::new();
+    let store = open(scratch.path()).unwrap();
+    (1..=1500).for_each(|number| commit(&store, number));
+    block_on(store.close());
+    let kept = fs::read(segment(&scratch, 1)).unwrap();
+    let store = open(scratch.path()).unwrap();
+    block_on(store.trim(LOG, SequenceNumber(1400))).unwrap();
+    block_on(store.close());
+    drop(open(scratch.path()).unwrap());
+    assert!(!segment(&scratch, 1).exists() && !segment(&scratch, 2).exists());
+    fs::write(segment(&scratch, 1), kept).unwrap();
+    let store = open(scratch.path()).unwrap();
+    let left = block_on(store.tail(LOG, SequenceNumber(1), NonZeroU32::MAX)).unwrap();
+    let left: Vec<u64> = left.iter().map(|entry| entry.sequence.0).collect();
+    assert_eq!(left, (1400..=1500).collect::<Vec<_>>());
+    assert!(!segment(&scratch, 1).exists(), "it is removed, as it would have been");
+}
+
+fn segment(scratch: &Scratch, number: u32) -> std::path::PathBuf {
+    scratch.path().join(format!("{number:016x}.seg"))
+}
+
 /// Bits flipped in fjall's files: what is read afterwards is right, or there is an error, or fjall
 /// gives up. Each is tried in a process of its own, because fjall may end the process over a damaged
 /// manifest.

@@ -2,7 +2,7 @@
 //! fails; and the kit for queries on the way in which the hub finds twins in them.
 
 use hub_core::conformance::query::ByReading;
-use hub_core::conformance::store::{Faulty, Fresh, Model, Retry};
+use hub_core::conformance::store::{Failing, Fresh, Model};
 use hub_store_memory::MemoryStore;
 
 mod memory {
@@ -14,13 +14,7 @@ mod model {
 }
 
 mod faulty {
-    hub_core::store_tests!({
-        let mut seed = 0;
-        super::Fresh(move || {
-            seed += 1;
-            super::Retry::new(super::Faulty::new(super::MemoryStore::new(), seed))
-        })
-    });
+    hub_core::store_tests!(super::Failing::new(super::Fresh(super::MemoryStore::new)));
 }
 
 mod queries {

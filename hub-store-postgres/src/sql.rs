@@ -4,6 +4,27 @@
 //! keys, so that two batches cannot wait for each other: `unnest` gives its rows in the order of the
 //! arrays, which the callers sort, and the planner is told not to turn the loop around.
 
+/// Begins a statement that writes to the log: the heads move on, what they issue is written.
+macro_rules! appending {
+    ($rest:literal) => {
+        concat!(
+            "WITH head AS (UPDATE $S.head AS h \
+                 SET next = h.next + w.count, floor = h.at, at = greatest(h.at, w.until) \
+                 FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS w(part, count, until) \
+                 WHERE h.part = w.part \
+                 RETURNING h.part, h.segment, h.next - w.count AS first, h.floor), \
+             log AS (INSERT INTO $S.log \
+                 (segment, part, first, last, floor, at, until, places, body) \
+                 SELECT h.segment, h.part, h.first + w.skip, h.first + w.skip + w.count - 1, h.floor, \
+                     w.at, greatest(h.floor, w.until), w.places, w.body \
+                 FROM unnest($4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
+                     $9::bytea[], $10::bytea[]) AS w(part, skip, count, at, until, places, body) \
+                 JOIN head AS h ON h.part = w.part), ",
+            $rest
+        )
+    };
+}
+
 /// A statement that is prepared when a connection first needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Sql {
@@ -115,47 +136,27 @@ impl Sql {
             // The last statement of every batch: the log, whose heads everybody meets at, and the
             // answer. A head that does not exist yet ends the transaction like a failed guard.
             Self::Finish => {
-                "WITH head AS (UPDATE $S.head AS h \
-                     SET next = h.next + w.count, floor = h.at, at = greatest(h.at, w.until) \
-                     FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS w(part, count, until) \
-                     WHERE h.part = w.part \
-                     RETURNING h.part, h.segment, h.next - w.count AS first, h.floor), \
-                 log AS (INSERT INTO $S.log \
-                     (segment, part, first, last, floor, at, until, places, body) \
-                     SELECT h.segment, h.part, h.first + w.skip, h.first + w.skip + w.count - 1, h.floor, \
-                         w.at, greatest(h.floor, w.until), w.places, w.body \
-                     FROM unnest($4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
-                         $9::bytea[], $10::bytea[]) AS w(part, skip, count, at, until, places, body) \
-                     JOIN head AS h ON h.part = w.part), \
-                 bases AS MATERIALIZED (SELECT \
-                     (SELECT coalesce(array_agg(h.first ORDER BY h.part), '{}') FROM head AS h) AS heads, \
-                     (SELECT coalesce(array_agg(q.next - w.pushes ORDER BY w.n), '{}') \
-                         FROM unnest($11::smallint[], $12::text[], $13::bigint[]) WITH ORDINALITY \
-                             AS w(kind, id, pushes, n) \
-                         JOIN $S.queue AS q ON q.kind = w.kind AND q.id = w.id) AS queues), \
-                 done AS (INSERT INTO $S.batch (id, outcomes, bases) \
-                     SELECT $14::uuid, $15::bytea, b.heads || b.queues FROM bases AS b \
-                     WHERE $14::uuid IS NOT NULL) \
-                 SELECT $S.hold(cardinality(heads) = cardinality($1::integer[])), heads || queues FROM bases"
+                appending!(
+                    "bases AS MATERIALIZED (SELECT \
+                         (SELECT coalesce(array_agg(h.first ORDER BY h.part), '{}') FROM head AS h) AS heads, \
+                         (SELECT coalesce(array_agg(q.next - w.pushes ORDER BY w.n), '{}') \
+                             FROM unnest($11::smallint[], $12::text[], $13::bigint[]) WITH ORDINALITY \
+                                 AS w(kind, id, pushes, n) \
+                             JOIN $S.queue AS q ON q.kind = w.kind AND q.id = w.id) AS queues), \
+                     done AS (INSERT INTO $S.batch (id, outcomes, bases) \
+                         SELECT $14::uuid, $15::bytea, b.heads || b.queues FROM bases AS b \
+                         WHERE $14::uuid IS NOT NULL) \
+                     SELECT $S.hold(cardinality(heads) = cardinality($1::integer[])), heads || queues FROM bases"
+                )
             }
             // The same for a batch that issues numbers of the log alone.
             Self::FinishLog => {
-                "WITH head AS (UPDATE $S.head AS h \
-                     SET next = h.next + w.count, floor = h.at, at = greatest(h.at, w.until) \
-                     FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) AS w(part, count, until) \
-                     WHERE h.part = w.part \
-                     RETURNING h.part, h.segment, h.next - w.count AS first, h.floor), \
-                 log AS (INSERT INTO $S.log \
-                     (segment, part, first, last, floor, at, until, places, body) \
-                     SELECT h.segment, h.part, h.first + w.skip, h.first + w.skip + w.count - 1, h.floor, \
-                         w.at, greatest(h.floor, w.until), w.places, w.body \
-                     FROM unnest($4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
-                         $9::bytea[], $10::bytea[]) AS w(part, skip, count, at, until, places, body) \
-                     JOIN head AS h ON h.part = w.part), \
-                 done AS (INSERT INTO $S.batch (id, outcomes, bases) \
-                     SELECT $11::uuid, $12::bytea, array_agg(h.first ORDER BY h.part) FROM head AS h \
-                     HAVING count(*) = cardinality($1::integer[]) RETURNING bases) \
-                 SELECT $S.hold(count(*) = 1), max(bases) FROM done"
+                appending!(
+                    "done AS (INSERT INTO $S.batch (id, outcomes, bases) \
+                         SELECT $11::uuid, $12::bytea, array_agg(h.first ORDER BY h.part) FROM head AS h \
+                         HAVING count(*) = cardinality($1::integer[]) RETURNING bases) \
+                     SELECT $S.hold(count(*) = 1), max(bases) FROM done"
+                )
             }
             // And for one that issues none.
             Self::Answer => {

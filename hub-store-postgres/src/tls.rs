@@ -25,13 +25,19 @@ pub(crate) fn connector(config: &PostgresConfig) -> Result<MakeRustlsConnect, Op
         .map_err(unusable)?;
     let builder = match (config.tls, &config.authorities) {
         (TlsMode::VerifyFull, Some(path)) => builder.with_root_certificates(authorities(path)?),
-        (TlsMode::VerifyCa | TlsMode::Require, Some(path)) => {
-            let verifier =
-                WebPkiServerVerifier::builder_with_provider(authorities(path)?, provider);
-            let inner = verifier.build().map_err(|error| OpenError::file(path, error))?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName { inner }))
+        (mode, path) => {
+            let chain = match path {
+                Some(path) if matches!(mode, TlsMode::VerifyCa | TlsMode::Require) => {
+                    let known = authorities(path)?;
+                    let verifier =
+                        WebPkiServerVerifier::builder_with_provider(known, provider.clone());
+                    Some(verifier.build().map_err(|error| OpenError::file(path, error))?)
+                }
+                _ => None,
+            };
+            let verifier = Arc::new(AnyName { provider, chain });
+            builder.dangerous().with_custom_certificate_verifier(verifier)
         }
-        _ => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody { provider })),
     };
     let config = match (&config.certificate, &config.key) {
         (Some(chain), Some(key)) => {
@@ -65,23 +71,33 @@ fn authorities(path: &Path) -> Result<Arc<RootCertStore>, OpenError> {
     Ok(Arc::new(roots))
 }
 
-/// Believes any certificate, as libpq does unless it is told to verify. What is said is then hidden
-/// from who listens, not from who answers in the server's place.
+/// Believes a certificate whatever name it is made out to, as libpq does unless it is told to verify
+/// the name; and of whatever authority, if none is known. What is said is then hidden from who
+/// listens, not from who answers in the server's place.
 #[derive(Debug)]
-struct Anybody {
+struct AnyName {
     provider: Arc<CryptoProvider>,
+    /// Judges the chain, if authorities are known.
+    chain: Option<Arc<WebPkiServerVerifier>>,
 }
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            // The name is looked at last, when all else is right.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verdict => verdict,
+        }
     }
 
     fn verify_tls12_signature(
@@ -106,52 +122,5 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Believes a certificate of a known authority, whatever name it is made out to.
-#[derive(Debug)]
-struct AnyName {
-    inner: Arc<WebPkiServerVerifier>,
-}
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        match self.inner.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // The name is looked at last, when all else is right.
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
     }
 }

@@ -11,7 +11,7 @@
 mod server;
 
 use async_trait::async_trait;
-use hub_core::conformance::store::{Faulty, Fixture, Retry};
+use hub_core::conformance::store::{Failing, Fixture};
 use hub_store_postgres::PostgresStore;
 use server::Schema;
 
@@ -40,39 +40,10 @@ impl Fixture for Schemas {
     }
 }
 
-/// The same behind a store that fails.
-#[derive(Default)]
-struct Failing {
-    inner: Schemas,
-    seed: u64,
-}
-
-impl Failing {
-    fn around(&mut self, store: PostgresStore) -> Retry<Faulty<PostgresStore>> {
-        self.seed += 1;
-        Retry::new(Faulty::new(store, self.seed))
-    }
-}
-
-#[async_trait]
-impl Fixture for Failing {
-    type Store = Retry<Faulty<PostgresStore>>;
-
-    async fn open(&mut self) -> Self::Store {
-        let store = self.inner.open().await;
-        self.around(store)
-    }
-
-    async fn reopen(&mut self, store: Self::Store) -> Option<Self::Store> {
-        let store = self.inner.reopen(store.into_inner().into_inner()).await?;
-        Some(self.around(store))
-    }
-}
-
 mod alone {
     hub_core::store_tests!(super::Schemas::default());
 }
 
 mod faulty {
-    hub_core::store_tests!(super::Failing::default());
+    hub_core::store_tests!(super::Failing::new(super::Schemas::default()));
 }

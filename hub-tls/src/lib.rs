@@ -1,4 +1,7 @@
-//! TLS for the hub's adapters: the hub's certificate, and what a client's certificate says.
+//! What the hub's adapters that listen have in common: the sockets, the hub's certificate, and what
+//! a client's certificate says.
+//!
+//! [`Addresses`] are bound to [`Listeners`], which take connections and hand them to a [`Protocol`].
 //!
 //! Every adapter that listens serves the same TLS, so that a device may come with the same
 //! certificate over any protocol. [`TlsSettings::from_pem`] reads the settings,
@@ -10,6 +13,7 @@
 //! [`CertificateInfo`] and judged by the hub, per identity.
 
 mod certificate;
+mod listener;
 mod verifier;
 
 use std::fmt;
@@ -26,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 pub use tokio_rustls::server::TlsStream;
 
+pub use self::listener::{Addresses, Incident, Listeners, Protocol, Terms, WhenFull};
 use self::verifier::PossessionVerifier;
 
 /// What serving TLS needs: the hub's certificate chain and key, and the authorities that client
@@ -127,15 +132,8 @@ impl TlsSettings {
         Ok((stream, certificate))
     }
 
-    /// The settings as `rustls` has them, for adapters that do the handshake themselves.
-    #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        self.config.clone()
-    }
-
     /// What the client's certificate says, if it showed one, once the handshake is done.
-    #[must_use]
-    pub fn client_certificate(&self, connection: &ServerConnection) -> Option<CertificateInfo> {
+    fn client_certificate(&self, connection: &ServerConnection) -> Option<CertificateInfo> {
         let (leaf, intermediates) = connection.peer_certificates()?.split_first()?;
         let mut info = certificate::read(leaf)?;
         info.chains_to_authority = self.authorities.as_ref().is_some_and(|authorities| {

@@ -76,33 +76,46 @@ enum End {
     Closed,
 }
 
-/// Serves one peer until it or the hub ends the connection.
+/// Serves one peer until it or the hub ends the connection. `open` gives its stream and what is
+/// known of it, or nothing when there is no such.
 ///
 /// When the future is dropped, the connection is closed, and the hub sees its devices as lost.
-pub(crate) async fn serve<IO>(io: IO, peer: Peer, opening: Opening)
+pub(crate) fn serve<IO, O>(open: O, opening: Opening) -> impl Future<Output = ()> + Send
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
+    O: Future<Output = Option<(IO, Peer)>> + Send,
 {
-    let Opening { hub, shutdown, shared, deadline } = opening;
-    let addr = peer.addr;
-    let broker = Box::new(Broker::new(hub, shared.clone(), peer, deadline));
-    let mut driver = Driver::new(io, broker, shutdown);
-    let end = driver.run().await;
-    let counters = &shared.counters;
-    match end {
-        End::Goodbye => counters.ended_clean(),
-        End::Lost => counters.ended_lost(),
-        End::Protocol => counters.ended_protocol(),
-        End::Refused => counters.refused(),
-        End::Unknown => counters.handshake_timeouts(),
-        End::Silent => counters.ended_silent(),
-        End::Stuck => counters.ended_stuck(),
-        End::Closed => counters.ended_by_hub(),
+    // A TLS handshake is several times what an idle connection needs. In a box of its own it is gone
+    // when it is over; the box is made before the future, or the future would keep room for it.
+    let open = Box::pin(open);
+    async move {
+        let Some((io, peer)) = open.await else { return };
+        let Opening { hub, shutdown, shared, deadline } = opening;
+        let addr = peer.addr;
+        let broker = Box::new(Broker::new(hub, shared.clone(), peer, deadline));
+        let mut driver = Driver::new(io, broker, shutdown);
+        let end = driver.run().await;
+        shared.counters.ended(end);
+        tracing::debug!(peer = ?addr, ?end, "amqp connection ended");
+        let mut io = driver.into_io();
+        // Sends what TLS sends at the end. There is nobody to report a failure to.
+        let _ = tokio::time::timeout(FAREWELL, io.shutdown()).await;
     }
-    tracing::debug!(peer = ?addr, ?end, "amqp connection ended");
-    let mut io = driver.into_io();
-    // Sends what TLS sends at the end. There is nobody to report a failure to.
-    let _ = tokio::time::timeout(FAREWELL, io.shutdown()).await;
+}
+
+impl Counters {
+    fn ended(&self, end: End) {
+        match end {
+            End::Goodbye => self.ended_clean(),
+            End::Lost => self.ended_lost(),
+            End::Protocol => self.ended_protocol(),
+            End::Refused => self.refused(),
+            End::Unknown => self.handshake_timeouts(),
+            End::Silent => self.ended_silent(),
+            End::Stuck => self.ended_stuck(),
+            End::Closed => self.ended_by_hub(),
+        }
+    }
 }
 
 /// A time of the hub's clock on the clock of timers.

@@ -16,10 +16,11 @@ use hub_amqp::codec::{
     self, Decoded, FrameBody, Message, MessageProperties, MessageWriter, Performative, Role, State,
     Write as _, decode,
 };
-use hub_amqp::{AmqpLimits, AmqpTransport};
+use hub_amqp::{AmqpLimits, AmqpStreamHandler, AmqpTransport};
 use hub_core::engine::HubBuilder;
 use hub_core::registry::IdentitySpec;
 use hub_core::security::{Authentication, KeyForm, Policies, Policy, Rights, SymmetricKey, sign};
+use hub_core::transport::{ByteStream, Peer, StreamHandler as _};
 use hub_core::{Address, Hub};
 use hub_store_memory::MemoryStore;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -136,7 +137,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Gone;
 
 pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Box<dyn ByteStream>,
     buffer: BytesMut,
     pub(crate) channel: u16,
     next_delivery: u32,
@@ -150,7 +151,12 @@ impl Client {
     pub(crate) async fn bare(addr: SocketAddr) -> Result<Self, Gone> {
         let stream = TcpStream::connect(addr).await.map_err(|_| Gone)?;
         stream.set_nodelay(true).map_err(|_| Gone)?;
-        Ok(Self { stream, buffer: BytesMut::new(), channel: 1, next_delivery: 0 })
+        Ok(Self::over(Box::new(stream)))
+    }
+
+    /// The same over a stream that is there.
+    fn over(stream: Box<dyn ByteStream>) -> Self {
+        Self { stream, buffer: BytesMut::new(), channel: 1, next_delivery: 0 }
     }
 
     /// A connection with a session, without a security layer.
@@ -433,6 +439,7 @@ pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) addr: SocketAddr,
     pub(crate) key: SymmetricKey,
+    handler: AmqpStreamHandler,
 }
 
 pub(crate) const HOST: &str = "hub.test";
@@ -446,18 +453,26 @@ impl World {
         build: impl FnOnce(HubBuilder) -> HubBuilder,
         limits: AmqpLimits,
     ) -> Self {
+        Self::on(MemoryStore::new(), build, limits).await
+    }
+
+    pub(crate) async fn on(
+        store: MemoryStore,
+        build: impl FnOnce(HubBuilder) -> HubBuilder,
+        limits: AmqpLimits,
+    ) -> Self {
         let key = SymmetricKey::generate(&[7; 32]);
         let mut policies = Policies::none();
         let other = SymmetricKey::generate(&[8; 32]);
         let owner = Policy::new("iothubowner", key.clone(), other, Rights::ALL).unwrap();
         policies.insert(owner).unwrap();
-        let builder = Hub::builder(MemoryStore::new()).host_name(HOST).policies(policies);
+        let builder = Hub::builder(store).host_name(HOST).policies(policies);
         let hub = build(builder).start().unwrap();
         let loopback = "127.0.0.1:0".parse().unwrap();
         let transport = AmqpTransport::builder().limits(limits).listen(loopback).bind().unwrap();
-        let addr = transport.local_addrs()[0];
+        let (addr, handler) = (transport.local_addrs()[0], transport.stream_handler());
         hub.serve(transport);
-        Self { hub, addr, key }
+        Self { hub, addr, key, handler }
     }
 
     /// A token of the owner's policy for a resource, good for this many seconds.
@@ -468,7 +483,23 @@ impl World {
 
     /// A connection of the owner's.
     pub(crate) async fn service(&self) -> Client {
-        let mut client = Client::open(self.addr).await.unwrap();
+        self.introduced(Client::open(self.addr).await.unwrap()).await
+    }
+
+    /// A connection of the owner's through a pipe that holds so many bytes each way.
+    pub(crate) async fn piped(&self, bytes: usize) -> Client {
+        let (near, far) = tokio::io::duplex(bytes);
+        let (handler, hub) = (self.handler.clone(), self.hub.clone());
+        tokio::spawn(async move {
+            let shutdown = hub.shutdown_signal();
+            handler.handle(hub, Box::new(far), Peer::default(), shutdown).await;
+        });
+        let mut client = Client::over(Box::new(near));
+        client.begin(&[&text("peer")]).await.unwrap();
+        self.introduced(client).await
+    }
+
+    async fn introduced(&self, mut client: Client) -> Client {
         client.cbs().await.unwrap();
         let token = self.token(HOST, KeyForm::Decoded, 3600);
         assert_eq!(client.put_token(&token).await, Ok(200));

@@ -37,7 +37,7 @@ fn filtered(expression: &str) -> Wishes {
 }
 
 /// A message that may come in parts: the last number and all of the payload.
-async fn message(client: &mut Client) -> Vec<u8> {
+pub(super) async fn message(client: &mut Client) -> Vec<u8> {
     let mut whole = Vec::new();
     loop {
         match client.next_word().await.unwrap() {
@@ -53,7 +53,7 @@ async fn message(client: &mut Client) -> Vec<u8> {
     }
 }
 
-fn sequence(payload: &[u8]) -> i64 {
+pub(super) fn sequence(payload: &[u8]) -> i64 {
     let message = Message::read(payload).unwrap();
     let found = message.annotations.find("x-opt-sequence-number").unwrap();
     found.and_then(Value::as_i64).unwrap()

@@ -12,20 +12,24 @@
 //! - **E3** A [`Failure`] says how many of the first were kept. Of a kind that
 //!   [concerns one event](FailureKind::is_of_one_event), it is the one after those, which is then
 //!   dropped and counted; of any other, all the rest comes again after a pause.
-//! - **E4** An endpoint bounds what it waits for and what it reads: it answers within the hub's
-//!   `Limits::endpoint_timeout`, after which the hub drops the future and counts a
-//!   [`FailureKind::Timeout`]. Dropping the future may leave any number of the first events kept.
+//! - **E4** An endpoint bounds what it waits for and what it reads: it answers within the time that
+//!   it is given ([`Outgoing::within`]), and says how many it has kept by then. The hub waits a
+//!   little longer, for `Limits::endpoint_timeout`; then it drops the future and counts a
+//!   [`FailureKind::Timeout`] without any event kept, so that all come again. Dropping the future
+//!   may leave any number of the first events kept.
 //! - **E5** A batch is never empty, and holds at most `Limits::endpoint_batch_max` events and
 //!   `Limits::endpoint_batch_bytes_max` bytes of bodies; a single larger event comes alone.
 
 mod json;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::envelope::Event;
 use crate::id::Partition;
+use crate::limits::Limits;
 
 pub use self::json::write_event;
 pub use crate::route::{Failure, FailureKind};
@@ -42,13 +46,24 @@ pub struct Outgoing {
     pub partition: Partition,
     /// The events, in order. Their sequence numbers rise, with gaps: they are those of the outbox.
     pub events: Vec<Event>,
+    /// How long the endpoint may take from here on (E4): nine tenths of what the hub waits, so that
+    /// its answer is heard.
+    pub within: Duration,
 }
 
 impl Outgoing {
-    /// A batch. For tests of endpoints; the hub makes its own.
+    /// A batch, with the time that the default limits give. For tests of endpoints; the hub makes
+    /// its own.
     #[must_use]
     pub fn new(hub: &str, endpoint: &str, partition: Partition, events: Vec<Event>) -> Self {
-        Self { hub: hub.into(), endpoint: endpoint.into(), partition, events }
+        let within = Limits::default().endpoint_round();
+        Self { hub: hub.into(), endpoint: endpoint.into(), partition, events, within }
+    }
+
+    /// With so much time instead.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
     }
 }
 

@@ -223,7 +223,10 @@ pub(super) fn work_of<'a>(actor: Actor<'_>, action: Action<'a>, bytes: usize) ->
         Action::WriteRegistry(of) => (Operation::Registry, Some(of), 1),
         Action::ReadRegistry => (Operation::Registry, None, 1),
         Action::QueryTwins => (Operation::Query, None, 1),
-        Action::ReadJobs | Action::WriteJob(_) => (Operation::Job, None, 1),
+        Action::ReadJobs
+        | Action::WriteJob(_)
+        | Action::ReadRegistryJobs
+        | Action::WriteRegistryJob => (Operation::Job, None, 1),
         Action::ReadConfigurations | Action::WriteConfiguration(_) => {
             (Operation::Configuration, None, 1)
         }

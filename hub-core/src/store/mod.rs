@@ -63,6 +63,7 @@ mod judge;
 mod nudges;
 mod one_lock;
 mod query;
+mod queue_index;
 mod recall;
 mod record;
 
@@ -77,6 +78,7 @@ pub use self::judge::Held;
 pub use self::nudges::{Nudged, Nudges};
 pub use self::one_lock::{OneLock, Shapes};
 pub use self::query::{Find, Found, FoundRow, Parts, Population, Query, Wanted};
+pub use self::queue_index::{ItemTimes, QueueIndex};
 pub use self::record::{
     Ask, Document, DocumentRef, Entries, Entry, Item, ItemRef, Key, Kind, Marks, QueueId,
     QueueKind, Record, Seek, Version,

@@ -170,6 +170,23 @@ async fn an_endpoint_that_hangs_is_left_and_tried_again() {
     assert_eq!(health.last_error.as_ref().unwrap().kind, FailureKind::Timeout);
 }
 
+/// What it is told of its time is less than what the hub waits, so its last word is heard.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_uses_all_of_its_time_is_heard() {
+    let limits = limits(|limits| limits.endpoint_timeout = Duration::from_secs(10));
+    let world = World::new();
+    let hub = world.registered(|builder| builder.limits(limits)).await;
+    world.sink.is(Mood::TakesInTheEnd);
+    send(&hub, 0..1).await;
+    soon(async {
+        while hub.endpoint_health().await.unwrap()[0].delivered < 1 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_eq!((world.sink.calls(), world.sink.seen()), (1, texts(0..1)));
+}
+
 #[tokio::test]
 async fn an_endpoint_that_panics_is_tried_again() {
     let world = World::new();

@@ -14,6 +14,8 @@ pub(crate) enum Mood {
     Fails(usize, FailureKind),
     /// Takes all and fails to say so.
     TakesInSilence,
+    /// Takes all at the end of the time that it is given.
+    TakesInTheEnd,
     Hangs,
     Panics,
 }
@@ -80,15 +82,20 @@ impl Endpoint for Sink {
                 Mood::TakesInSilence => {
                     (usize::MAX, Some(Err(Failure::new(FailureKind::Transient, "as told"))))
                 }
-                Mood::Hangs | Mood::Panics => (0, None),
+                Mood::TakesInTheEnd | Mood::Hangs | Mood::Panics => (0, None),
             };
             state.seen.extend(batch.events.iter().take(taken).cloned());
             answer
         };
-        let panics = self.0.lock().unwrap().mood == Mood::Panics;
-        assert!(!panics, "as told");
+        let mood = self.0.lock().unwrap().mood;
+        assert!(mood != Mood::Panics, "as told");
         match answer {
             Some(answer) => answer,
+            None if mood == Mood::TakesInTheEnd => {
+                tokio::time::sleep(batch.within).await;
+                self.0.lock().unwrap().seen.extend(batch.events.iter().cloned());
+                Ok(())
+            }
             None => std::future::pending().await,
         }
     }

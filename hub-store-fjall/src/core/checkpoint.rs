@@ -23,9 +23,11 @@ use crate::state::{Body, State};
 use crate::tree::{Space, Tree, Write, rows};
 
 const META: &[u8] = b"checkpoint";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// How many kinds of queues there were when version 1 was written, which does not say it.
 const KINDS_OF_VERSION_1: u8 = 5;
+/// The version from which on it is said which segment is the first.
+const SAYS_FIRST: u32 = 3;
 /// Rows written at once.
 const ROWS: usize = 256;
 /// Bytes written at once.
@@ -39,6 +41,9 @@ pub(crate) struct Meta {
     pub(crate) at: Position,
     /// The number of the first group to replay.
     pub(crate) next_group: u64,
+    /// From this segment on all are there; those before it have expired, and their files may be
+    /// gone or not. Absent in what an older program wrote.
+    pub(crate) first: Option<u64>,
     pub(crate) version: u64,
     /// The last number of each kind of queue.
     pub(crate) lasts: Vec<u64>,
@@ -55,6 +60,7 @@ impl Meta {
         for field in [self.at.segment, self.at.offset, self.next_group, self.version, from, next] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
+        bytes.extend_from_slice(&self.first.unwrap_or(0).to_le_bytes());
         // One for each kind of queue, of which there may be more one day.
         bytes.push(u8::try_from(self.lasts.len()).unwrap_or(u8::MAX));
         for last in self.lasts.iter().take(usize::from(u8::MAX)) {
@@ -80,6 +86,8 @@ impl Meta {
         let at = Position { segment: f.u64()?, offset: f.u64()? };
         let (next_group, version) = (f.u64()?, f.u64()?);
         let batches = (f.u64()?, f.u64()?);
+        let first =
+            if format >= SAYS_FIRST { Some(f.u64()?).filter(|first| *first > 0) } else { None };
         let mut lasts = Vec::new();
         let kinds = if format == 1 { KINDS_OF_VERSION_1 } else { f.u8()? };
         for _ in 0..kinds {
@@ -91,7 +99,7 @@ impl Meta {
             let last_at = Timestamp::from_millis(f.u64()?);
             numbers.push(Numbers { partition, next, last_at, oldest: f.u64()? });
         }
-        Some(Self { store, at, next_group, version, lasts, batches, numbers })
+        Some(Self { store, at, next_group, first, version, lasts, batches, numbers })
     }
 
     /// Reads it from the tree. `Some(None)` is one that this program cannot read.
@@ -125,6 +133,7 @@ impl Checkpoint {
             store,
             at,
             next_group,
+            first: state.log.first_segment(),
             version: state.version,
             lasts: QueueKind::ALL.into_iter().map(last).collect(),
             batches: (recall.forgotten, recall.next),
@@ -238,6 +247,7 @@ mod tests {
             store: 7,
             at: Position { segment: 1, offset: 2 },
             next_group: 3,
+            first: Some(9),
             version: 4,
             lasts: lasts.to_vec(),
             batches: (5, 6),
@@ -259,14 +269,19 @@ mod tests {
     }
 
     #[test]
-    fn the_first_version_had_five_and_later_ones_are_not_read() {
-        let meta = meta(&[1, 2, 3, 4, 5]);
-        let mut bytes = meta.encode();
-        bytes[..4].copy_from_slice(&1_u32.to_le_bytes());
+    fn older_versions_say_less_and_later_ones_are_not_read() {
+        let newest = meta(&[1, 2, 3, 4, 5]);
+        let mut bytes = newest.encode();
+        let older = Meta { first: None, ..newest };
         // Behind format, store and six numbers.
-        assert_eq!(bytes.remove(4 + 16 + 6 * 8), 5);
-        assert_eq!(Meta::decode(&bytes), Some(meta));
-        bytes[..4].copy_from_slice(&3_u32.to_le_bytes());
+        let behind = 4 + 16 + 6 * 8;
+        bytes.drain(behind..behind + 8);
+        bytes[..4].copy_from_slice(&2_u32.to_le_bytes());
+        assert_eq!(Meta::decode(&bytes), Some(older.clone()));
+        bytes[..4].copy_from_slice(&1_u32.to_le_bytes());
+        assert_eq!(bytes.remove(behind), 5);
+        assert_eq!(Meta::decode(&bytes), Some(older));
+        bytes[..4].copy_from_slice(&(VERSION + 1).to_le_bytes());
         assert_eq!(Meta::decode(&bytes), None);
     }
 }

@@ -119,10 +119,8 @@ impl Judge<'_> {
 
     /// Takes items. A claim that finds none leaves no trace.
     pub(crate) fn claim(&mut self, now: Timestamp, claim: &Claim) -> Vec<Taken> {
-        let limit = usize::try_from(claim.limit).unwrap_or(usize::MAX);
         let kind = claim.scope.kind();
-        let shelf = self.state.shelf_mut(kind);
-        let chosen = if limit == 0 { Vec::new() } else { shelf.choose(&claim.scope, now, limit) };
+        let chosen = self.state.shelf_mut(kind).choose(&claim.scope, now, claim.limit);
         if chosen.is_empty() {
             return Vec::new();
         }

@@ -86,6 +86,7 @@ impl Opening {
             store: self.store,
             at: Position { segment: 1, offset: DATA },
             next_group: 1,
+            first: Some(1),
             version: 0,
             lasts: Vec::new(),
             batches: (0, 0),
@@ -99,27 +100,18 @@ impl Opening {
         }
     }
 
-    /// Finds the segments: an unbroken row of numbers up to the last.
+    /// Finds the segments that the state knows of.
     fn segments(&mut self, meta: &Meta, fresh: bool) -> Result<(), OpenError> {
         let names = self.disk.list().map_err(self.failed(""))?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
-        numbers.sort_unstable();
-        let mut row: Vec<u64> = Vec::new();
-        for number in numbers.iter().rev() {
-            if row.last().is_some_and(|last| number + 1 != *last) {
-                break;
-            }
-            row.push(*number);
+        let numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
+        let found = Row::of(numbers, meta.first);
+        let new = fresh && found.row.is_empty();
+        if let Some((missing, what)) = found.missing(meta.at.segment)
+            && !new
+        {
+            return Err(OpenError::damaged(self.disk.describe(&segment::name(missing)), what));
         }
-        row.reverse();
-        let needed = meta.at.segment;
-        let has = row.binary_search(&needed).is_ok();
-        let new = fresh && row.is_empty();
-        if !has && !new {
-            let what = "missing, and the state says that it is needed";
-            return Err(OpenError::damaged(self.disk.describe(&segment::name(needed)), what));
-        }
-        for number in row {
+        for number in found.row {
             let name = segment::name(number);
             let opened = Segment::open(&*self.disk, self.store, number);
             let path = || self.disk.describe(&name);
@@ -322,7 +314,19 @@ impl Opening {
         tuning: Tuning,
     ) -> Result<Core, OpenError> {
         self.state.publish();
-        self.state.log.found();
+        let lost = self.state.log.found();
+        let there = self.state.log.first_segment();
+        if let (Some(first), Some(there)) = (meta.first, there)
+            && there > first
+        {
+            tracing::warn!(
+                directory = self.disk.describe(""),
+                first,
+                there,
+                events = lost,
+                "the oldest segments of the log are missing, and with them the oldest events"
+            );
+        }
         if sync == Sync::Each {
             // The last group may have been written and not synced: nobody was told of it, but from
             // now on readers see it.
@@ -331,7 +335,9 @@ impl Opening {
         }
         let mut ahead = Ahead::Missing;
         let beyond = std::mem::take(&mut self.segments);
-        for segment in beyond.into_iter().filter(|found| found.number > tail.segment.number) {
+        // The last first: a crash in between must leave no gap.
+        let beyond = beyond.into_iter().rev();
+        for segment in beyond.filter(|found| found.number > tail.segment.number) {
             let number = segment.number;
             self.state.log.release(number);
             let right = number == tail.segment.number + 1;
@@ -366,8 +372,43 @@ impl Opening {
             checkpointing: false,
             checkpoint_error: None,
             indexes,
+            expiring: Vec::new(),
             expired: Vec::new(),
         })
+    }
+}
+
+/// The segments that were found, by number.
+struct Row {
+    /// An unbroken row up to the last.
+    row: Vec<u64>,
+    /// How many are there before the row that have not expired, beyond a gap.
+    cut_off: usize,
+}
+
+impl Row {
+    /// From the numbers of all files. Those before `first` have expired; if it is not known, so have
+    /// all before a gap: an older program removed them in any order.
+    fn of(mut numbers: Vec<u64>, first: Option<u64>) -> Self {
+        numbers.retain(|number| first.is_none_or(|first| *number >= first));
+        numbers.sort_unstable();
+        let gap = numbers.windows(2).rposition(|two| matches!(two, [a, b] if a + 1 != *b));
+        let row = numbers.split_off(gap.map_or(0, |gap| gap + 1));
+        Self { row, cut_off: if first.is_some() { numbers.len() } else { 0 } }
+    }
+
+    /// A segment that should be there and is not, and what is to be said of it. A row that begins
+    /// late is not refused: somebody may have given up its beginning.
+    fn missing(&self, needed: u64) -> Option<(u64, String)> {
+        let before = self.row.first().map(|first| first.saturating_sub(1));
+        match before {
+            Some(missing) if self.cut_off > 0 => {
+                let what = format!("missing, and older segments are there: {}", self.cut_off);
+                Some((missing, what))
+            }
+            _ if self.row.binary_search(&needed).is_ok() => None,
+            _ => Some((needed, "missing, and the state says that it is needed".to_owned())),
+        }
     }
 }
 

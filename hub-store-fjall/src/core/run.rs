@@ -96,6 +96,8 @@ pub(crate) struct Core {
     pub(crate) checkpoint_error: Option<String>,
     /// Index files to write.
     pub(crate) indexes: Vec<(u64, Vec<u8>)>,
+    /// Segments that nobody needs once the checkpoint under way is there, which says so.
+    pub(crate) expiring: Vec<Arc<Segment>>,
     /// Segments nobody needs any more.
     pub(crate) expired: Vec<Arc<Segment>>,
 }
@@ -304,7 +306,11 @@ impl Core {
         self.checkpointing = true;
         let at = self.journal.position();
         let next_group = self.journal.next_group();
-        Checkpoint::freeze(&mut self.shared.lock(), self.store, at, next_group, self.saved)
+        let mut state = self.shared.lock();
+        // The checkpoint says where the segments begin, and only then may files go: what is missing
+        // when the store is opened is then known to be lost or known to have expired.
+        self.expiring.extend(state.log.expire(at.segment));
+        Checkpoint::freeze(&mut state, self.store, at, next_group, self.saved)
     }
 
     /// Takes up the end of a checkpoint.
@@ -316,11 +322,10 @@ impl Core {
         self.saved = checkpoint.meta.batches;
         let mut state = self.shared.lock();
         let spent = checkpoint.thaw(&mut state);
-        let expired = state.log.expire(self.keep);
         drop(state);
         // A large layer takes its time to be freed, and needs no lock for it.
         drop(spent);
-        self.expired.extend(expired);
+        self.expired.append(&mut self.expiring);
     }
 
     /// The next segment, if it is to be made, over an expired one if there is one nobody reads.

@@ -235,14 +235,18 @@ impl Log {
         track.published = (track.next, track.last_at);
     }
 
-    /// After everything was found: no entry is kept that lies in no segment.
-    pub(crate) fn found(&mut self) {
+    /// After everything was found: no entry is kept that lies in no segment. How many should.
+    pub(crate) fn found(&mut self) -> u64 {
+        let mut lost = 0_u64;
         for track in self.tracks.values_mut() {
             let first = track.points.front().map_or(track.published.0, |(_, point)| point.first);
-            track.oldest = track.oldest.max(first).min(track.published.0);
+            let oldest = track.oldest.max(first).min(track.published.0);
+            lost += oldest.saturating_sub(track.oldest);
+            track.oldest = oldest;
         }
         let oldest: Vec<_> = self.tracks.iter().map(|(p, track)| (*p, track.oldest)).collect();
         oldest.into_iter().for_each(|(partition, below)| self.forget(partition, below));
+        lost
     }
 
     pub(crate) fn numbers(&self) -> Vec<Numbers> {

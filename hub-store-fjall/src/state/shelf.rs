@@ -1,11 +1,11 @@
-//! The queues of one kind: the heads of all items, two indices by time, and the bodies that are not
-//! in the tree yet.
+//! The queues of one kind: the heads of all items, the core's index over them, and the bodies that
+//! are not in the tree yet.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hub_core::id::SequenceNumber;
-use hub_core::store::{ItemRef, Marks, Push, QueueId, Scope, Version};
+use hub_core::store::{ItemRef, ItemTimes, Marks, Push, QueueId, QueueIndex, Scope, Version};
 use hub_core::time::Timestamp;
 
 use super::Body;
@@ -21,12 +21,7 @@ pub(crate) struct Shelf {
     /// The same after the last durable group.
     published_last: u64,
     items: BTreeMap<u64, Head>,
-    queues: HashMap<Arc<str>, Queue>,
-    /// All items by the time from which an `Any` claim may take them.
-    visible: BTreeSet<(Timestamp, u64)>,
-    /// Items with a deadline, by the time from which a sweep may take them: the later of their two
-    /// times. A locked item is not in the way of a sweep, and an undue one is not in its range.
-    due: BTreeSet<(Timestamp, u64)>,
+    index: QueueIndex,
     /// What the group that is not durable yet has changed, as it was before it.
     before: BTreeMap<u64, Option<Head>>,
     /// What no checkpoint has taken up yet; whether the tree may have something of it.
@@ -57,43 +52,15 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// When a sweep may take it. A deadline at the end of time never comes.
-    fn due(&self) -> Option<Timestamp> {
-        (self.deadline != Timestamp::MAX).then(|| self.visible.max(self.deadline))
-    }
-}
-
-/// The items of one queue; each is in exactly one of the two sets.
-#[derive(Debug, Default)]
-struct Queue {
-    /// Were visible when a claim last looked. A claim with an earlier `now` moves them back.
-    ready: BTreeSet<u64>,
-    /// The others, by the time they become visible.
-    waiting: BTreeSet<(Timestamp, u64)>,
-}
-
-impl Queue {
-    fn depth(&self) -> usize {
-        self.ready.len() + self.waiting.len()
-    }
-
-    fn remove(&mut self, visible: Timestamp, sequence: u64) {
-        if !self.waiting.remove(&(visible, sequence)) {
-            self.ready.remove(&sequence);
-        }
-    }
-
-    fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
-        let waiting = self.waiting.iter().map(|(_, sequence)| *sequence);
-        self.ready.iter().copied().chain(waiting)
+    fn times(&self) -> ItemTimes {
+        ItemTimes { visible: self.visible, deadline: self.deadline }
     }
 }
 
 impl Shelf {
     /// Items in a queue, hidden ones included, as the writer sees it.
     pub(crate) fn depth(&self, queue: &QueueId) -> u32 {
-        let depth = self.queues.get(&queue.id).map_or(0, Queue::depth);
-        u32::try_from(depth).unwrap_or(u32::MAX)
+        self.index.depth(queue)
     }
 
     /// The same as readers may see it.
@@ -121,10 +88,9 @@ impl Shelf {
         after: SequenceNumber,
         limit: u32,
     ) -> Vec<(u64, Head)> {
-        let members = self.queues.get(&queue.id);
-        let mut numbers: Vec<u64> = members
-            .into_iter()
-            .flat_map(Queue::numbers)
+        let mut numbers: Vec<u64> = self
+            .index
+            .numbers(queue)
             .chain(self.before.keys().copied())
             .filter(|sequence| *sequence > after.0)
             .collect();
@@ -170,7 +136,7 @@ impl Shelf {
             trace,
         };
         self.last = self.last.max(sequence);
-        let old = self.take(sequence);
+        let old = self.remove(sequence);
         self.note(sequence, old.as_ref(), trace);
         self.dirty_bytes = self.dirty_bytes.saturating_add(push.body.len() + 128);
         self.put(sequence, head);
@@ -184,13 +150,14 @@ impl Shelf {
 
     /// Rewrites the head of an item, if it is there.
     pub(crate) fn set(&mut self, sequence: u64, setting: &Setting) {
-        let Some(mut head) = self.take(sequence) else { return };
-        self.note(sequence, Some(&head), head.trace);
+        let Some(head) = self.items.get_mut(&sequence) else { return };
+        let before = head.clone();
         head.version = setting.version;
         head.visible = setting.visible;
         head.claims = setting.claims;
         head.marks = setting.marks;
-        self.put(sequence, head);
+        self.index.retime(&head.queue, sequence, before.times(), head.times());
+        self.note(sequence, Some(&before), before.trace);
     }
 
     /// The settings of an item as they are.
@@ -202,57 +169,26 @@ impl Shelf {
 
     /// Removes an item, if it is there.
     pub(crate) fn settle(&mut self, sequence: u64) {
-        let Some(head) = self.take(sequence) else { return };
+        let Some(head) = self.remove(sequence) else { return };
         self.note(sequence, Some(&head), head.trace);
         if let Body::Here(body) = &head.body {
             self.dirty_bytes = self.dirty_bytes.saturating_sub(body.len() + 128);
-        }
-        if self.queues.get(&head.queue.id).is_some_and(|members| members.depth() == 0) {
-            self.queues.remove(&head.queue.id);
         }
     }
 
     /// Removes the items of a queue up to a number.
     pub(crate) fn clear(&mut self, queue: &QueueId, last: u64) {
-        let Some(members) = self.queues.get(&queue.id) else { return };
-        let numbers: Vec<u64> = members.numbers().filter(|sequence| *sequence <= last).collect();
+        let up_to = self.index.numbers(queue).filter(|sequence| *sequence <= last);
+        let numbers: Vec<u64> = up_to.collect();
         for sequence in numbers {
             self.settle(sequence);
         }
     }
 
-    /// The items a claim takes, by number. Takes nothing yet.
-    ///
-    /// On a queue it costs what it takes, and once for each item whose visibility has changed since
-    /// the claim before; items that stay hidden cost nothing.
-    pub(crate) fn choose(&mut self, from: &Scope, now: Timestamp, limit: usize) -> Vec<u64> {
-        let queue = match from {
-            Scope::Queue(queue) => queue,
-            Scope::Any(_) => return earliest(&self.visible, now, limit),
-            Scope::Overdue(_) => return earliest(&self.due, now, limit),
-        };
-        let Some(members) = self.queues.get_mut(&queue.id) else { return Vec::new() };
-        while let Some(&(visible, sequence)) = members.waiting.first()
-            && visible <= now
-        {
-            members.waiting.pop_first();
-            members.ready.insert(sequence);
-        }
-        let (mut chosen, mut back) = (Vec::new(), Vec::new());
-        for &sequence in &members.ready {
-            if chosen.len() == limit {
-                break;
-            }
-            match self.items.get(&sequence) {
-                Some(head) if head.visible > now => back.push((head.visible, sequence)),
-                _ => chosen.push(sequence),
-            }
-        }
-        for (visible, sequence) in back {
-            members.ready.remove(&sequence);
-            members.waiting.insert((visible, sequence));
-        }
-        chosen
+    /// The items a claim takes, by number ([`QueueIndex::choose`]). Takes nothing yet.
+    pub(crate) fn choose(&mut self, from: &Scope, now: Timestamp, limit: u32) -> Vec<u64> {
+        let items = &self.items;
+        self.index.choose(from, now, limit, |sequence| items.get(&sequence).map(|h| h.visible))
     }
 
     pub(crate) fn get(&self, sequence: u64) -> Option<&Head> {
@@ -311,36 +247,13 @@ impl Shelf {
     }
 
     fn put(&mut self, sequence: u64, head: Head) {
-        self.visible.insert((head.visible, sequence));
-        if let Some(due) = head.due() {
-            self.due.insert((due, sequence));
-        }
-        let members = match self.queues.get_mut(&head.queue.id) {
-            Some(members) => members,
-            None => self.queues.entry(head.queue.id.clone()).or_default(),
-        };
-        members.waiting.insert((head.visible, sequence));
+        self.index.add(&head.queue, sequence, head.times());
         self.items.insert(sequence, head);
     }
 
-    fn take(&mut self, sequence: u64) -> Option<Head> {
+    fn remove(&mut self, sequence: u64) -> Option<Head> {
         let head = self.items.remove(&sequence)?;
-        self.visible.remove(&(head.visible, sequence));
-        if let Some(due) = head.due() {
-            self.due.remove(&(due, sequence));
-        }
-        if let Some(members) = self.queues.get_mut(&head.queue.id) {
-            members.remove(head.visible, sequence);
-        }
+        self.index.remove(&head.queue, sequence, head.times());
         Some(head)
     }
-}
-
-/// The first `limit` of an index up to `now`, in the order of their numbers, which is the order of
-/// their pushes in every queue.
-fn earliest(index: &BTreeSet<(Timestamp, u64)>, now: Timestamp, limit: usize) -> Vec<u64> {
-    let range = index.range(..=(now, u64::MAX));
-    let mut taken: Vec<u64> = range.take(limit).map(|(_, sequence)| *sequence).collect();
-    taken.sort_unstable();
-    taken
 }

@@ -7,22 +7,19 @@
 //! deliver to.
 
 mod options;
-mod process;
 mod report;
 mod round;
 mod server;
 
-use std::error::Error;
 use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
-use benches::printed;
+use benches::hubd::Failure;
+use benches::{printed, process};
 
 use self::options::{Options, USAGE};
 use self::report::Report;
 use self::server::Kind;
-
-type Failure = Box<dyn Error>;
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use benches::client::{Client, Device};
-use benches::{Random, SEED};
+use benches::{Random, SEED, process};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::Failure;
 use super::options::Options;
 use super::server::{Kind, Programs, Server};
-use super::{Failure, process};
 
 /// Handshakes at once.
 const CONNECTING: usize = 64;

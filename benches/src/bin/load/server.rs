@@ -8,16 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use benches::client::{Device, HOST};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use benches::hubd::{self, Hubd, Place, START_WITHIN, Scratch};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use super::Failure;
 use super::options::Options;
-
-const START_WITHIN: Duration = Duration::from_secs(20);
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +46,7 @@ pub(crate) fn programs(options: &Options) -> Result<Programs, Failure> {
         "mosquitto is not on the PATH; it is what the hub is compared with (Debian: apt-get \
          install mosquitto; it often lies in /usr/sbin)",
     )?;
-    let hubd = match &options.hubd {
-        Some(path) if path.is_file() => path.clone(),
-        Some(path) => return Err(format!("there is no hubd at {}", path.display()).into()),
-        None => build()?,
-    };
-    Ok(Programs { hubd, mosquitto })
+    Ok(Programs { hubd: hubd::program(options.hubd.as_deref())?, mosquitto })
 }
 
 fn find(name: &str) -> Option<PathBuf> {
@@ -64,32 +56,20 @@ fn find(name: &str) -> Option<PathBuf> {
     places.map(|place| place.join(name)).find(|path| path.is_file())
 }
 
-fn build() -> Result<PathBuf, Failure> {
-    eprintln!("load: building hubd");
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "--quiet", "--release", "--example", "hubd"];
-    let status = std::process::Command::new(cargo).args(arguments).status();
-    match status {
-        Ok(status) if status.success() => {}
-        _ => return Err("hubd could not be built; name one with --hubd".into()),
-    }
-    // Beside this program, in whichever target directory cargo uses.
-    let built = env::current_exe()?
-        .parent()
-        .and_then(Path::parent)
-        .map(|target| target.join("release").join("examples").join("hubd"));
-    built.filter(|path| path.is_file()).ok_or_else(|| "the built hubd is not found".into())
-}
-
 /// A server that runs until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    running: Running,
     /// Its process.
     pub(crate) pid: u32,
     /// Where it listens.
     pub(crate) at: SocketAddr,
-    _scratch: Scratch,
+}
+
+#[derive(Debug)]
+enum Running {
+    Hubd(Hubd),
+    Mosquitto(Child, Scratch),
 }
 
 impl Server {
@@ -100,73 +80,35 @@ impl Server {
         options: &Options,
         devices: usize,
     ) -> Result<Self, Failure> {
-        let scratch = Scratch::new()?;
-        let started = timeout(START_WITHIN, async {
-            match kind {
-                Kind::Hubd => hubd(&programs.hubd, options, devices, &scratch.0).await,
-                Kind::Mosquitto => mosquitto(&programs.mosquitto, options, &scratch.0).await,
+        match kind {
+            Kind::Hubd => {
+                let place = Place { program: &programs.hubd, cpu: options.server_cpu };
+                let hubd = Hubd::start(place, devices, &["--mqtt", "127.0.0.1:0"]).await?;
+                let (pid, at) = (hubd.pid(), hubd.at("mqtt")?);
+                Ok(Self { running: Running::Hubd(hubd), pid, at })
             }
-        });
-        let (child, at) = match started.await {
-            Ok(started) => started?,
-            Err(_) => return Err(format!("{kind} did not start within {START_WITHIN:?}").into()),
-        };
-        let pid = child.id().ok_or_else(|| format!("{kind} ended at once"))?;
-        Ok(Self { child, pid, at, _scratch: scratch })
+            Kind::Mosquitto => {
+                let scratch = Scratch::new()?;
+                let started = mosquitto(&programs.mosquitto, options, &scratch.0);
+                let (child, at) = match timeout(START_WITHIN, started).await {
+                    Ok(started) => started?,
+                    Err(_) => {
+                        return Err(format!("{kind} did not start within {START_WITHIN:?}").into());
+                    }
+                };
+                let pid = child.id().ok_or_else(|| format!("{kind} ended at once"))?;
+                Ok(Self { running: Running::Mosquitto(child, scratch), pid, at })
+            }
+        }
     }
 
     /// Ends it, and waits until it is gone.
-    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
-        Ok(self.child.kill().await?)
-    }
-}
-
-fn command(program: &Path, options: &Options) -> Command {
-    let mut command = match options.server_cpu {
-        // taskset becomes the server, so the process id is the server's.
-        Some(cpu) => {
-            let mut command = Command::new("taskset");
-            command.arg("--cpu-list").arg(cpu.to_string()).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-async fn hubd(
-    program: &Path,
-    options: &Options,
-    devices: usize,
-    scratch: &Path,
-) -> Result<(Child, SocketAddr), Failure> {
-    let file = scratch.join("devices.jsonl");
-    let line = |device: Device| {
-        serde_json::json!({"deviceId": device.id, "key": device.key.to_base64()}).to_string()
-    };
-    let lines: Vec<_> = (0..devices).map(Device::numbered).map(line).collect();
-    fs::write(&file, lines.join("\n"))?;
-    let mut child = command(program, options)
-        .args(["--host-name", HOST, "--store", "memory", "--mqtt", "127.0.0.1:0"])
-        .args(["--mqtts", "off", "--http", "off", "--https", "off"])
-        .arg("--data-dir")
-        .arg(scratch.join("data"))
-        .arg("--devices")
-        .arg(&file)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
-    let output = child.stdout.take().ok_or("hubd has no output")?;
-    let mut lines = BufReader::new(output).lines();
-    while let Some(line) = lines.next_line().await? {
-        if let Some(ready) = line.strip_prefix("ready ") {
-            let ready: serde_json::Value = serde_json::from_str(ready)?;
-            let at = ready.get("mqtt").and_then(|at| at.as_str()).ok_or("hubd has no MQTT")?;
-            return Ok((child, at.parse()?));
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        match self.running {
+            Running::Hubd(hubd) => hubd.stop().await,
+            Running::Mosquitto(mut child, _scratch) => Ok(child.kill().await?),
         }
     }
-    Err("hubd ended before it was ready; what it wrote stands above".into())
 }
 
 async fn mosquitto(
@@ -184,7 +126,7 @@ async fn mosquitto(
         at.port()
     );
     fs::write(&file, settings)?;
-    let mut child = command(program, options)
+    let mut child = hubd::command(program, options.server_cpu)
         .arg("-c")
         .arg(&file)
         .stdout(Stdio::null())
@@ -197,30 +139,4 @@ async fn mosquitto(
         sleep(Duration::from_millis(20)).await;
     }
     Ok((child, at))
-}
-
-/// A directory that is gone when this is.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        for number in 0..1000 {
-            let name = format!("hub-load-{}-{number}", std::process::id());
-            let path = env::temp_dir().join(name);
-            match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err("no scratch directory can be made".into())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left in a temporary directory does no harm.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -72,6 +72,42 @@ impl<S: Store, F: FnMut() -> S + Send> Fixture for Fresh<F> {
     }
 }
 
+/// A fixture whose stores fail: those of another, each as [`Faulty`] with a seed of its own, and
+/// driven by [`Retry`].
+#[derive(Debug, Clone)]
+pub struct Failing<F> {
+    inner: F,
+    seed: u64,
+}
+
+impl<F> Failing<F> {
+    /// Makes the stores of this fixture fail.
+    #[must_use]
+    pub fn new(inner: F) -> Self {
+        Self { inner, seed: 0 }
+    }
+
+    fn around<S: Store>(&mut self, store: S) -> Retry<Faulty<S>> {
+        self.seed += 1;
+        Retry::new(Faulty::new(store, self.seed))
+    }
+}
+
+#[async_trait]
+impl<F: Fixture> Fixture for Failing<F> {
+    type Store = Retry<Faulty<F::Store>>;
+
+    async fn open(&mut self) -> Self::Store {
+        let store = self.inner.open().await;
+        self.around(store)
+    }
+
+    async fn reopen(&mut self, store: Self::Store) -> Option<Self::Store> {
+        let store = self.inner.reopen(store.into_inner().into_inner()).await?;
+        Some(self.around(store))
+    }
+}
+
 /// Longest a case may take. A store that never answers fails its case instead of the whole run.
 pub const CASE_TIME_MAX: Duration = Duration::from_secs(120);
 

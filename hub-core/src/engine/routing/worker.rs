@@ -331,6 +331,7 @@ impl Worker {
             endpoint: self.named.name.clone(),
             partition,
             events,
+            within: self.hub.limits().endpoint_round(),
         };
         let within = self.hub.limits().endpoint_timeout;
         // A bug in an endpoint must not end its worker: it would get nothing more until a restart.

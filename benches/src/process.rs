@@ -3,13 +3,16 @@
 use std::fs;
 use std::time::Duration;
 
-use super::Failure;
+use crate::hubd::Failure;
 
 /// Ticks of processor time in a second, as procfs counts them on every Linux.
 const TICKS: u32 = 100;
 
 /// Processor time of a process so far, in user mode and in the kernel, all threads.
-pub(crate) fn cpu(pid: u32) -> Result<Duration, Failure> {
+///
+/// # Errors
+/// There is no such process, or no procfs.
+pub fn cpu(pid: u32) -> Result<Duration, Failure> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     ticks(&stat)
         .map(|ticks| Duration::from_secs(ticks) / TICKS)
@@ -26,7 +29,10 @@ fn ticks(stat: &str) -> Option<u64> {
 }
 
 /// Resident memory of a process, in bytes.
-pub(crate) fn resident(pid: u32) -> Result<u64, Failure> {
+///
+/// # Errors
+/// There is no such process, or no procfs.
+pub fn resident(pid: u32) -> Result<u64, Failure> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     kilobytes(&rollup)
         .map(|kilobytes| kilobytes * 1024)
@@ -39,7 +45,10 @@ fn kilobytes(rollup: &str) -> Option<u64> {
 }
 
 /// Refuses to begin what the limit on open files would end half-way; servers inherit it.
-pub(crate) fn check_open_files(connections: usize) -> Result<(), Failure> {
+///
+/// # Errors
+/// The limit is too low for so many connections.
+pub fn check_open_files(connections: usize) -> Result<(), Failure> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().next()).unwrap_or("unlimited");
