@@ -56,6 +56,7 @@ impl Hub {
     ///
     /// A node whose inbox is full is not told: it does not fetch its posts, so it is stopped or cut
     /// off. When it is back it looks at all its connections by itself.
+    /// A twin that finds no room in the queue of those to configure is found by a sweep.
     pub(super) async fn commit_post(&self, of: &Address, change: Change) -> Result<bool, HubError> {
         match self.commit(of, change.clone()).await? {
             Outcome::Committed(_) => Ok(true),
