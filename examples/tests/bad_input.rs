@@ -209,7 +209,7 @@ impl Hubd {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
         let mut command = Command::new(common::binary("hubd"));
-        command.args(["--store", "memory", "--mqtts", "off", "--https", "off"]);
+        command.args(["--store", "memory", "--mqtts", "off", "--https", "off", "--amqps", "off"]);
         command.args(["--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"]).arg(&folder);
         command.arg("--device").arg(format!("healthy={KEY}"));
         for attacker in 0..ATTACKERS {
