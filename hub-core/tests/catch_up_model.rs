@@ -35,7 +35,9 @@ enum Act {
     Write { node: usize, content: Value, replace: bool },
     /// The device connects to a node, whatever it had before, and listens.
     Connect { node: usize, persistent: bool },
-    /// It stops listening, and listens again.
+    /// It stops listening.
+    Deaf,
+    /// It listens, again or still.
     Again,
     /// It reads its twin.
     Read,
@@ -71,7 +73,8 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(node, content, replace)| Act::Write { node, content, replace }),
         3 => (0..2_usize, any::<bool>())
             .prop_map(|(node, persistent)| Act::Connect { node, persistent }),
-        1 => Just(Act::Again),
+        2 => Just(Act::Deaf),
+        2 => Just(Act::Again),
         1 => Just(Act::Read),
         2 => Just(Act::Leave),
         1 => Just(Act::Crash),
@@ -110,6 +113,7 @@ struct World {
     links: u64,
     /// The node and the link of the connection.
     connection: Option<(usize, u64)>,
+    listens: bool,
     /// What the hub has said on it and the device has not got.
     under_way: VecDeque<Message>,
     /// What the device has got and not acknowledged.
@@ -133,6 +137,7 @@ impl World {
             calls: 0,
             links: 0,
             connection: None,
+            listens: false,
             under_way: VecDeque::new(),
             unacknowledged: VecDeque::new(),
             state: Map::new(),
@@ -210,6 +215,7 @@ impl World {
     }
 
     fn listen(&mut self) {
+        self.listens = true;
         let interests = [Interest::DesiredProperties, Interest::TwinResponses];
         let add = interests.map(|interest| (interest, Guarantee::AtLeastOnce)).to_vec();
         self.frame(Inbound::Subscribe(Tag(1), add));
@@ -264,10 +270,11 @@ impl World {
                 self.feed(*node, Input::Connect(call, link, arrival));
                 self.listen();
             }
-            Act::Again => {
+            Act::Deaf => {
+                self.listens = false;
                 self.frame(Inbound::Unsubscribe(Tag(2), vec![Interest::DesiredProperties]));
-                self.listen();
             }
+            Act::Again => self.listen(),
             Act::Read => self.frame(Inbound::GetTwin(Tag(3))),
             Act::Leave => {
                 if let Some((node, link)) = self.connection {
@@ -297,7 +304,7 @@ impl World {
     }
 
     fn check(&self) {
-        if self.connection.is_some() {
+        if self.connection.is_some() && self.listens {
             let desired = self.rig.twin().desired().to_value();
             assert_eq!(Value::Object(self.state.clone()), desired);
         }
@@ -363,6 +370,25 @@ fn what_is_known_to_be_there_is_not_told_again() {
     world.act(&Act::Connect { node: 0, persistent: true });
     let [Message::Patch(4, patch)] = world.under_way.make_contiguous() else { panic!("one patch") };
     assert_eq!(*patch, json!({ "small": 2, "gone": null, "$version": 4 }));
+    world.act(&Act::Settle);
+    world.check();
+}
+
+/// One patch may stand for several versions: without it the device has none of them.
+#[test]
+fn a_patch_that_is_lost_is_lost_with_all_that_it_stood_for() {
+    let mut world = World::new(1 << 20);
+    world.act(&Act::Connect { node: 0, persistent: true });
+    world.act(&Act::Write { node: 0, content: json!({ "a": 1 }), replace: false });
+    world.act(&Act::Settle);
+    world.act(&Act::Deaf);
+    for name in ["b", "c", "d"] {
+        world.act(&Act::Write { node: 0, content: json!({ name: 1 }), replace: false });
+    }
+    world.act(&Act::Again);
+    assert_eq!(world.under_way.len(), 1);
+    world.act(&Act::Leave);
+    world.act(&Act::Connect { node: 0, persistent: true });
     world.act(&Act::Settle);
     world.check();
 }

@@ -47,12 +47,16 @@ pub(crate) struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let second = self.other_ended.swap(true, Ordering::AcqRel);
-        // The caller counts if it is first, the task takes back if it is second. Between the two, the
-        // count may for a moment be one too low.
-        if second == (self.by < 0) {
-            self.orphans.count.send_modify(|count| *count += self.by);
-        }
+        self.orphans.count.send_if_modified(|count| {
+            // Under the lock of the count, so that what is taken back was counted before.
+            let second = self.other_ended.swap(true, Ordering::AcqRel);
+            // The caller counts if it is first, the task takes back if it is second.
+            let counts = second == (self.by < 0);
+            if counts {
+                *count += self.by;
+            }
+            counts
+        });
     }
 }
 

@@ -96,4 +96,6 @@ async fn letters_are_kept_and_sent_again() {
     let full = stage.send(&d1, Message::new("x")).await;
     let Err(StageError::Hub(error)) = full else { panic!("{full:?}") };
     assert_eq!(error.kind(), hub_core::ErrorKind::QueueFull);
+    // The schema cannot be dropped while it is open.
+    transaction.rollback().await.unwrap();
 }

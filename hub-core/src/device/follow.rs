@@ -13,7 +13,7 @@
 //! | it acknowledges one | it is remembered that it has that version, if it has all before it |
 //! | it leaves | what was remembered is written down, in the change that ends the session |
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -48,9 +48,11 @@ pub(super) struct Following {
 struct Acks {
     /// What it had at the least when it was told the first.
     base: u64,
-    first: Option<u64>,
+    /// The latest that it was told; zero for none.
     last: u64,
-    open: BTreeSet<u64>,
+    /// Those that are not acknowledged, each with the one that it was told before. Between the two there
+    /// may be versions that it was never told by themselves.
+    open: BTreeMap<u64, u64>,
     /// There were too many to keep them apart.
     lost: bool,
 }
@@ -61,8 +63,9 @@ impl Acks {
             self.lost = true;
         }
         if !self.lost {
-            self.open.insert(version);
-            self.first = self.first.or(Some(version));
+            // What is told again says nothing of what came before it.
+            let before = if version > self.last { self.last } else { 0 };
+            self.open.entry(version).or_insert(before);
             self.last = self.last.max(version);
         }
     }
@@ -73,15 +76,8 @@ impl Acks {
 
     /// The version that it has at the least.
     fn sure(&self) -> u64 {
-        let sure = match (self.first, self.open.first()) {
-            _ if self.lost => 0,
-            (None, _) => 0,
-            (Some(_), None) => self.last,
-            // The first brought it from wherever it was.
-            (Some(first), Some(open)) if *open > first => open - 1,
-            _ => 0,
-        };
-        sure.max(self.base)
+        let told = self.open.first_key_value().map_or(self.last, |(_, before)| *before);
+        if self.lost { self.base } else { told.max(self.base) }
     }
 }
 

@@ -215,6 +215,8 @@ impl Device {
             job @ (Job::Bury(_) | Job::Took { .. }) => self.jobs.push_front(job),
             job => {
                 self.jobs.push_front(job);
+                // A twin was changed in place.
+                self.documents.forget();
                 self.give_up("a queue is full", ErrorKind::QueueFull, fx);
             }
         }

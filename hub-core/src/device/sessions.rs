@@ -226,7 +226,10 @@ impl Device {
     ) {
         let mut following = Following::default();
         if let Some(old) = self.online.take() {
-            following = old.following.after();
+            // A device of the same id that was made anew has nothing of what the old one had.
+            if old.grant.generation == arrival.grant.generation {
+                following = old.following.after();
+            }
             fx.said.push(Said::Close(old.link, CloseReason::TakenOver));
             let cause = DisconnectCause::Closed(CloseReason::TakenOver);
             fx.tell(LifecycleKind::Disconnected(old.epoch, cause));

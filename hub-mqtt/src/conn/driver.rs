@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use hub_core::frame::Outbound;
 use hub_core::{Downlink, Hub, Limits, Link, Timestamp, Uplink};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
@@ -136,7 +137,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         // The timer is armed once and asked again when it fires; packets do not touch it.
         while matches!(next, Next::Wait) && self.armed.is_none_or(|at| instant >= at) {
             if sleep.as_mut().poll(cx).is_pending() {
-                self.armed = Some(sleep.deadline());
+                // Out of budget it has not looked, and knows no waker: it is asked again.
+                self.armed = has_budget_remaining().then(|| sleep.deadline());
                 break;
             }
             next = self.tick(now, &mut scratch.turn);

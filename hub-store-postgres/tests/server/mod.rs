@@ -102,7 +102,10 @@ impl Drop for Schema {
     fn drop(&mut self) {
         // A server of our own goes as a whole.
         if STARTED.get().is_some_and(|(_, child)| child.is_none()) {
-            let drop = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.name);
+            let drop = format!(
+                "SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS \"{}\" CASCADE",
+                self.name
+            );
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.unwrap().block_on(async { client().await.batch_execute(&drop).await.ok() });

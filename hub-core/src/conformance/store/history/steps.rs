@@ -49,6 +49,8 @@ pub(super) fn draw<S: Store>(random: &mut Random, walk: &Walk<S>) -> Step {
             let to = match random.below(4) {
                 0 => Seek::Oldest,
                 1 => Seek::Next,
+                // Just when an entry came is where it matters which side it is on.
+                2 => Seek::Time(walk.appended(random.number()).unwrap_or(Timestamp::ZERO)),
                 _ => Seek::Time(now(random, walk)),
             };
             Step::Seek(partition(random), to)

@@ -25,6 +25,8 @@ pub(super) struct Walk<S> {
     items: BTreeMap<(QueueId, SequenceNumber), Version>,
     old_items: Vec<ItemRef>,
     longest_log: u64,
+    /// When entries were appended.
+    appended: Vec<Timestamp>,
     batches: Vec<(Batch, Batch, Vec<Outcome>)>,
     versions: BTreeMap<Version, Version>,
     numbers: BTreeMap<(QueueId, SequenceNumber), SequenceNumber>,
@@ -51,6 +53,7 @@ impl<S: Store> Walk<S> {
             items: BTreeMap::new(),
             old_items: Vec::new(),
             longest_log: 0,
+            appended: Vec::new(),
             batches: Vec::new(),
             versions: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -67,6 +70,12 @@ impl<S: Store> Walk<S> {
     /// The time the history has come to.
     pub(super) fn now(&self) -> u64 {
         self.step * 3
+    }
+
+    /// When some entry was appended.
+    pub(super) fn appended(&self, random: u64) -> Option<Timestamp> {
+        let index = random.checked_rem(self.appended.len() as u64)?;
+        self.appended.get(index as usize).copied()
     }
 
     pub(super) fn longest_log(&self) -> u64 {
@@ -186,7 +195,8 @@ impl<S: Store> Walk<S> {
                     self.items.remove(&(item.queue.clone(), item.sequence));
                 }
                 Op::Clear(queue) => self.items.retain(|(of, _), _| of != queue),
-                Op::Append(_, _, entries) => {
+                Op::Append(_, at, entries) => {
+                    self.appended.push(*at);
                     let (ours_number, theirs_number) = numbers.next().unwrap();
                     assert_eq!(theirs_number, ours_number, "{place}");
                     let last = ours_number.0 + entries.len() as u64 - 1;
