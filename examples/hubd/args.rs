@@ -74,7 +74,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) routes: Option<PathBuf>,
     /// Besides telemetry, put these events into the built-in event log: twinChangeEvents,
-    /// deviceLifecycleEvents, deviceConnectionStateEvents
+    /// deviceLifecycleEvents, deviceConnectionStateEvents, digitalTwinChangeEvents,
+    /// deviceJobLifecycleEvents
     #[arg(long = "event-source", value_name = "NAME")]
     pub(crate) event_sources: Vec<SourceName>,
     /// Name of this node; random otherwise

@@ -33,6 +33,8 @@
 //! | | twins: read, patch, replace, query | Azure's |
 //! | | direct methods | Azure's |
 //! | | purge a device's queue | Azure's |
+//! | | jobs, imports and exports of the registry, configurations, digital twins | Azure's |
+//! | | routing, dead letters, the history of twins, addresses of folders | ours |
 //! | | send to devices and modules, look at their queues, purge a module's | ours |
 //! | | receive and settle feedback and file notifications, addresses to read files by | ours |
 //! | | read the event log: pages, a live stream, cursors | ours |

@@ -19,11 +19,13 @@ use crate::error::{CloseReason, ErrorKind, HubError};
 use crate::frame::Inbound;
 use crate::id::Tag;
 use crate::quota::Refused;
+use crate::time::Timestamp;
 
 /// A frame that waits, and its turn. Where an application decides first, the turn comes after that.
 struct Held {
     frame: Inbound,
     turn: Option<Result<Turn, Refused>>,
+    came: Timestamp,
 }
 
 #[derive(Default)]
@@ -69,20 +71,30 @@ impl Gate {
             sender
         });
         // Refused only after the keeper ended, which is after the link was closed.
-        let _ = queue.send(Held { frame, turn });
+        let _ = queue.send(Held { frame, turn, came: shard.core.clock.now() });
     }
 }
 
 /// Lets frames pass, one after another.
+///
+/// With telemetry that is refused for the quotas goes all that came before the refusal was told: its
+/// device sends all of it once more, in its order, and what passed now would come before the first.
 async fn keep(shard: Arc<Shard>, line: Arc<Line>, mut frames: mpsc::UnboundedReceiver<Held>) {
     let core = shard.core.clone();
-    while let Some(Held { frame, turn }) = frames.recv().await {
-        let mut passes = match &core.authorizer {
-            Some(authorizer) => allowed(authorizer, &line, &frame).await,
-            None => Ok(()),
+    let mut refused: Option<(Timestamp, HubError)> = None;
+    while let Some(Held { frame, turn, came }) = frames.recv().await {
+        let telemetry = matches!(frame, Inbound::Telemetry(..));
+        let before = refused.as_ref().filter(|(told, _)| telemetry && came <= *told);
+        let mut passes = match (before, &core.authorizer) {
+            (Some((_, error)), _) => Err(error.clone()),
+            (None, Some(authorizer)) => allowed(authorizer, &line, &frame).await,
+            (None, None) => Ok(()),
         };
         if let (Ok(()), Some(throttle)) = (&passes, &core.throttle) {
-            passes = has_turn(throttle, &line, &frame, turn).await;
+            passes = has_turn(throttle, &line, &frame, turn, came).await;
+            if let (true, Err(error)) = (telemetry, &passes) {
+                refused = Some((core.clock.now(), error.clone()));
+            }
         }
         match passes {
             Ok(()) => {
@@ -126,6 +138,7 @@ async fn has_turn(
     line: &Line,
     frame: &Inbound,
     turn: Option<Result<Turn, Refused>>,
+    came: Timestamp,
 ) -> Result<(), HubError> {
     let Some(work) = throttle.work_of(&line.address, frame) else { return Ok(()) };
     let turn = turn.unwrap_or_else(|| throttle.take(work));
@@ -136,7 +149,7 @@ async fn has_turn(
     let passes = match turn {
         Ok(turn) => throttle.wait(turn).await,
         Err(_) if matches!(frame, Inbound::Telemetry(..)) => {
-            throttle.wait_longest().await.and_then(|()| {
+            throttle.wait_longest(came).await.and_then(|()| {
                 let last = throttle.take_within(work, Duration::ZERO);
                 last.map(drop).map_err(|refused| throttle.refuse(work, refused))
             })

@@ -120,9 +120,9 @@ impl Throttle {
         }
     }
 
-    /// Waits for as long as anybody may.
-    pub(super) async fn wait_longest(&self) -> Result<(), HubError> {
-        self.wait(Some(self.clock.now().after(self.longest_wait))).await
+    /// Waits for as long as anybody may who came then.
+    pub(super) async fn wait_longest(&self, came: Timestamp) -> Result<(), HubError> {
+        self.wait(Some(came.after(self.longest_wait))).await
     }
 
     /// Nobody waits any more: the hub stops.

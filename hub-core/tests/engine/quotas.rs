@@ -117,6 +117,34 @@ async fn telemetry_is_refused_after_the_longest_wait() {
     assert_eq!(refusals(&hub), 1);
 }
 
+/// What came before a refusal was told is refused with it, at once: its device sends all of it again, and
+/// a later one that passed would be there before an earlier one.
+#[tokio::test]
+async fn with_refused_telemetry_goes_what_came_behind_it() {
+    let quotas = Quotas::default()
+        .per_device(Operation::TelemetrySend, Rate::per_second(10))
+        .longest_wait(10 * SECOND);
+    let (hub, clock) = limited(quotas).await;
+    let mut link = connect(&hub, "d1").await;
+    let many = events(&link, &[&b"x"[..]; 300]);
+    link.up.send(Inbound::Telemetry(Tag(1), many));
+    assert_eq!(next(&mut link).await, Outbound::Receipt(Tag(1)));
+    for tag in 2..=4 {
+        let one = events(&link, &[&b"y"[..]]);
+        link.up.send(Inbound::Telemetry(Tag(tag), one));
+    }
+    assert!(waits(link.down.next()).await);
+    until(|| depth(&hub, "quota_waiting") >= 1).await;
+    clock.advance(10 * SECOND);
+    for tag in 2..=4 {
+        throttled(&next(&mut link).await, tag);
+    }
+    soon(link.up.ready()).await;
+    clock.advance(30 * SECOND);
+    assert!(waits(link.down.next()).await);
+    assert_eq!(bodies(&hub).await.len(), 300);
+}
+
 /// A batch that is larger than a burst has its turn, and is paid for afterwards.
 #[tokio::test]
 async fn a_large_batch_goes_whole() {
