@@ -272,11 +272,11 @@ impl Registry<'_> {
                 let modules = self.modules(address).await?;
                 doomed.extend(modules.iter().map(|module| module.address().clone()));
             }
-            let asks: Vec<Ask> = doomed
+            let keys: Vec<Key> = doomed
                 .iter()
                 .flat_map(|a| [Key::identity(a), Key::twin(a), Key::session(a), Key::known(a)])
-                .map(Ask::Document)
                 .collect();
+            let asks: Vec<Ask> = keys.iter().cloned().map(Ask::Document).collect();
             let records = core.store.read(&asks).await?;
             let found = Found::new(records.first().cloned().flatten())?;
             let identity = found.identity.ok_or_else(|| HubError::not_found(address))?;
@@ -284,6 +284,10 @@ impl Registry<'_> {
             let mut change = Change::new();
             for records in records.chunks(4) {
                 change = change.and(self.end(records));
+            }
+            // What was not there may not have come since: a first connection, above all.
+            for (key, _) in keys.into_iter().zip(&records).filter(|(_, record)| record.is_none()) {
+                change = change.require_absent(key);
             }
             for gone in &doomed {
                 change = change

@@ -5,6 +5,7 @@ use hub_core::error::{CloseReason, ErrorKind};
 use hub_core::hello::Refusal;
 use hub_core::method::MethodCall;
 use hub_core::registry::{IdentitySpec, IfMatch, Status};
+use hub_core::store::{Ask, Key, Store as _};
 
 use crate::world::{Node, World, address, connect, heard, register, soon, until};
 
@@ -112,5 +113,24 @@ async fn nobody_slips_in_while_being_disabled() {
         }
         until(|| async { world.holder("d1").await.is_none() }).await;
         set(&a, "d1", Status::Enabled).await;
+    }
+}
+
+/// The same for one that connects for the first time, and is deleted meanwhile: no session of it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_slips_in_while_being_deleted() {
+    let world = World::polling();
+    let (a, b) = world.pair().await;
+    for round in 0..100 {
+        let of = register(&a.hub, &format!("new{round}")).await;
+        let (hub, name) = (b.hub.clone(), of.clone());
+        let coming = tokio::spawn(async move { hub.device(&name).await });
+        soon(a.hub.registry().delete(&of, None)).await.unwrap();
+        if let Ok(mut device) = soon(coming).await.unwrap() {
+            let closed = DeviceEvent::Closed(CloseReason::IdentityDeleted);
+            assert_eq!(heard(&mut device).await, closed);
+        }
+        let session = [Ask::Document(Key::session(&of))];
+        until(|| async { world.store.read(&session).await.unwrap()[0].is_none() }).await;
     }
 }
